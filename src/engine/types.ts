@@ -1,0 +1,158 @@
+// What the engine takes and gives: ids, numbers, promises. Methods see the engine through `Trainer`, so a test can put a small fake in its place.
+
+export type TokenIds = readonly number[] | Int32Array;
+
+/** A prompt and one response to it; log π(y|x) is the sum over response_ids. */
+export interface TokenRow {
+  id: string;
+  prompt_ids: TokenIds;
+  response_ids: TokenIds;
+}
+
+/** A prompt, its demonstration y and what a policy generated ỹ; ref_… are sums of the reference's logprobs (constants of a round). */
+export interface PairRow {
+  id: string;
+  prompt_ids: TokenIds;
+  real_ids: TokenIds;
+  generated_ids: TokenIds;
+  ref_real: number;
+  ref_generated: number;
+}
+
+export interface ScoredRow {
+  id: string;
+  /** Sum of token_logprobs. */
+  logprob: number;
+  token_logprobs: Float32Array;
+  /** Every token of the response is the argmax at its place. */
+  greedy: boolean;
+}
+
+export type FinishReason = 'eos' | 'stop' | 'length';
+
+export interface GenerateOptions {
+  max_new_tokens: number;
+  /** 0: greedy. */
+  temperature: number;
+  top_p: number;
+  /** 0: off. */
+  top_k: number;
+  seed: number;
+  /** Ids that end a response; the sampled one stays in response_ids. */
+  eos_token_ids: readonly number[];
+  /** Further ids that end a response with finish_reason "stop"; kept in response_ids. */
+  stop_token_ids?: readonly number[];
+  /** Ends a sequence after this token when it answers true (stop strings are checked by the caller, who has the text). */
+  onToken?: (event: TokenEvent) => boolean | undefined;
+  /** Sequences decoded together; default from the memory plan. */
+  batch_size?: number;
+  signal?: AbortSignal | undefined;
+}
+
+export interface TokenEvent {
+  /** Index into the prompts given. */
+  prompt: number;
+  token: number;
+  /** Place in the response, from 0. */
+  position: number;
+}
+
+export interface GeneratePrompt {
+  prompt_ids: TokenIds;
+  /** Keys the random numbers with the seed: the same prompt and sample_id give the same text in any batch. */
+  sample_id: number;
+}
+
+export interface GeneratedRow {
+  response_ids: Int32Array;
+  /** Of each sampled token, under the distribution sampled from. */
+  token_logprobs: Float32Array;
+  /** Of each sampled token at temperature 1 and full support: what training's logprobs are compared with. */
+  full_logprobs: Float32Array;
+  /** Sum of full_logprobs. */
+  logprob: number;
+  finish_reason: FinishReason;
+}
+
+export type PairLoss = 'logistic' | 'hinge' | 'linear';
+
+/** A loss of the caller's own, on log-probabilities. Returns the sum over the step's rows and its derivative by each logprob. */
+export interface CustomObjective {
+  name: 'custom';
+  /** logprobs[i] belong to rows[i].response_ids. Called once a micro-batch; `denominator` divides the sums, once a step. */
+  compute(rows: readonly TokenRow[], logprobs: readonly Float32Array[]): { loss: number; dlogprobs: readonly Float32Array[] };
+  denominator: 'targets' | 'sequences';
+}
+
+export type UpdateBatch =
+  | { objective: { name: 'sft' }; rows: readonly TokenRow[] }
+  | { objective: { name: 'pair'; loss: PairLoss; beta: number; nll_weight: number }; pairs: readonly PairRow[] }
+  | { objective: CustomObjective; rows: readonly TokenRow[] };
+
+export type OptimizerSettings =
+  | { name: 'adamw'; learning_rate: number; betas: readonly [number, number]; eps: number; weight_decay: number }
+  | { name: 'rmsprop'; learning_rate: number; alpha: number; eps: number; weight_decay: number };
+
+export interface StepSettings {
+  /** Of this step, after the schedule. */
+  learning_rate: number;
+  /** null: clipping off. */
+  max_grad_norm: number | null;
+  signal?: AbortSignal | undefined;
+}
+
+export interface UpdateResult {
+  /** Sum over the step divided by its one denominator (target tokens for sft, pairs for pair losses). */
+  loss: number;
+  /** Before clipping. */
+  grad_norm: number;
+  /** True when loss or gradient was not finite: no weight was changed. */
+  skipped: boolean;
+  /** Tokens computed; prompts shared by a pair count once. */
+  num_tokens: number;
+  num_targets: number;
+  micro_batches: number;
+  /** Pair objectives: sums of logprobs, one a pair, in the order given. */
+  pairs?: { real_logprobs: Float64Array; generated_logprobs: Float64Array };
+}
+
+/** What a training method needs of an engine. */
+export interface Trainer {
+  /** Rows in, logprobs out, in the order given; nothing is trained. */
+  score(rows: readonly TokenRow[], options?: { signal?: AbortSignal | undefined }): Promise<ScoredRow[]>;
+  generate(prompts: readonly GeneratePrompt[], options: GenerateOptions): Promise<GeneratedRow[]>;
+  /** One optimiser step over the whole batch, in as many micro-batches as the memory plan asks for. */
+  update(batch: UpdateBatch, step: StepSettings): Promise<UpdateResult>;
+  /** Zeroes the optimiser's moments and its step count. */
+  resetOptimizer(): Promise<void>;
+  /** Runs work with the weights that training began with, then puts today's weights back. No update is possible inside. */
+  withInitialWeights<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** Bytes by purpose. */
+export interface MemoryPlan {
+  total_bytes: number;
+  weights: number;
+  packed_weights: number;
+  gradients: number;
+  optimizer: number;
+  activations: number;
+  head: number;
+  kv_cache: number;
+  workspace: number;
+}
+
+export interface PlanSettings {
+  /** null: no training. */
+  training: null | {
+    optimizer: 'adamw' | 'rmsprop';
+    activations: 'keep' | 'recompute';
+    /** Most tokens of one micro-batch. */
+    micro_batch_tokens: number;
+    /** Longest path (prompt + response). */
+    max_length: number;
+  };
+  /** null: no generation. */
+  generation: null | { batch_size: number; max_length: number };
+  threads: number;
+}
