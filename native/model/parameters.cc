@@ -9,7 +9,12 @@ namespace gleaner {
 std::vector<Parameter> list_parameters(const DecoderSpec& spec) {
   std::vector<Parameter> list;
   const auto add = [&](std::string name, int64_t rows, int64_t cols, ParameterInit init, bool multiplied) {
-    list.push_back({.name = std::move(name), .rows = rows, .cols = cols, .init = init, .multiplied = multiplied});
+    Parameter& parameter = list.emplace_back();
+    parameter.name = std::move(name);
+    parameter.rows = rows;
+    parameter.cols = cols;
+    parameter.init = init;
+    parameter.multiplied = multiplied;
   };
   const auto norm = [&](const std::string& name) {
     add(name + ".weight", 1, spec.hidden, ParameterInit::ones, false);
