@@ -106,6 +106,7 @@ void Engine::swap_round() {
 }
 
 Arena Engine::arena(size_t bytes) {
+  updater_.forget_forward();
   if (arena_.bytes() < bytes) {
     arena_ = Buffer{};  // given back first: the plan counts the larger one only
     arena_ = memory_.allocate(Purpose::activations, bytes);

@@ -100,7 +100,6 @@ std::vector<float> Updater::logits(const MicroBatch& batch, std::span<const int3
 }
 
 double Updater::accumulate(const MicroBatch& batch, const Objective& objective, ActivationPolicy policy, Arena arena, StepResult& result) {
-  pending_.reset();
   const NeededRows needed = needed_rows(batch.forest, batch.targets);
   result.num_tokens += batch.forest.tokens;
   result.num_targets += static_cast<int64_t>(batch.targets.size());

@@ -61,6 +61,8 @@ class Updater {
   /// The two halves of accumulate, for an objective that is computed elsewhere: keep the activations in between.
   std::vector<float> forward(const MicroBatch& batch, ActivationPolicy policy, Arena arena);
   void backward(std::span<const float> dlogprobs);
+  /// The activations of a forward are gone: their arena is being used for something else.
+  void forget_forward() { pending_.reset(); }
   /// Clip and step, unless loss or gradient is not finite; gradients are zero afterwards.
   void finish(Optimizer& optimizer, const StepSettings& settings, StepResult& result);
 
