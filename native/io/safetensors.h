@@ -1,0 +1,66 @@
+// Tensor bytes of safetensors files: memory-mapped in, written atomically out. Headers are read and made in src/models/safetensors.ts;
+// here arrive offsets, dtypes and sizes, and every one of them is checked against the file again.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/tensor.h"
+#include "io/atomic_file.h"
+
+namespace gleaner {
+
+/// rows · cols values of `dtype`, row-major, from byte `offset` of `file` on.
+struct TensorPiece {
+  std::string file;
+  uint64_t offset = 0;
+  DType dtype = DType::f32;
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+
+/// A regular file, mapped for reading. Throws ERR_GLEANER_MODEL when it cannot be.
+class MappedFile {
+ public:
+  explicit MappedFile(std::string path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&&) = delete;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  const std::string& path() const { return path_; }
+  uint64_t bytes() const { return bytes_; }
+  /// Bytes [offset, offset + count), asked of the disk ahead. Throws ERR_GLEANER_MODEL when the file does not have them, or no longer.
+  std::span<const std::byte> range(uint64_t offset, uint64_t count) const;
+
+ private:
+  std::string path_;
+  int descriptor_ = -1;
+  const std::byte* data_ = nullptr;
+  uint64_t bytes_ = 0;
+};
+
+/// Fills `destination` [rows, cols], fp32, any stride, with the values at `offset`. Widening is exact.
+void read_piece(const MappedFile& file, uint64_t offset, DType dtype, Tensor destination);
+
+/// Writes a safetensors file: the header given, then rows in the order of the calls. The file appears at `path` in finish() or not at all.
+class SafetensorsWriter {
+ public:
+  /// header: the length, the JSON and its padding; data_bytes: what the header promises. Throws ERR_GLEANER_DISK when it cannot write.
+  SafetensorsWriter(std::string path, std::span<const std::byte> header, uint64_t data_bytes);
+  /// rows [rows, cols], fp32, any stride; stored as `dtype`, rounded to nearest, ties to even.
+  void write_rows(Tensor rows, DType dtype);
+  /// Throws ERR_GLEANER_INTERNAL when the rows are not as many bytes as promised.
+  void finish();
+
+ private:
+  std::string path_;
+  uint64_t missing_bytes_;
+  std::vector<uint16_t> converted_;
+  AtomicFile file_;
+};
+
+}  // namespace gleaner
