@@ -62,6 +62,7 @@ def describe(config_json: dict) -> dict:
         (pathlib.Path(folder) / "config.json").write_text(json.dumps(config_json))
         config = AutoConfig.from_pretrained(folder)
         small = config.hidden_size < 1000
+        dtype = str(config.dtype).removeprefix("torch.") if config.dtype else None  # from_config overwrites it
         with torch.device("cpu" if small else "meta"):
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         body = model.base_model
@@ -80,7 +81,7 @@ def describe(config_json: dict) -> dict:
             "max_position_embeddings": config.max_position_embeddings,
             "eos_token_id": config.eos_token_id,
             "bos_token_id": config.bos_token_id,
-            "dtype": str(config.dtype).removeprefix("torch.") if config.dtype else None,
+            "dtype": dtype,
         }
         if small:
             model.save_pretrained(folder)
