@@ -1,11 +1,13 @@
-"""Loads a model folder that gleaner saved in transformers and compares its logits with the golden ones of NAME, or with those of another folder.
-Usage: python check_saved.py MODEL_DIR NAME [--against OTHER_DIR]   prints one JSON object; exit code 1 where they differ by more than 1e-4"""
+"""Loads a model folder that gleaner saved in transformers and compares its logits with the golden ones of NAME: prints one JSON object, exit code 1
+where they differ by more than 1e-4. With --write FILE.safetensors nothing is compared: FILE gets logits.0, .1 … of NAME's sequences.
+Usage: python check_saved.py MODEL_DIR NAME [--write FILE]"""
 import versions
 
 versions.check()
 
 import argparse
 import json
+import pathlib
 import sys
 
 import torch
@@ -14,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 import reference
-from files import GOLDEN
+from files import GOLDEN, write_tensors
 
 TOLERANCE = 1e-4  # fp32, a whole model
 
@@ -32,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("name")
-    parser.add_argument("--against")
+    parser.add_argument("--write", type=pathlib.Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable_progress_bar()
@@ -40,13 +42,12 @@ def main() -> None:
     sequences = json.loads((GOLDEN / f"{arguments.name}.json").read_text())["sequences"]
     model = load(arguments.model)
     with torch.no_grad():
-        if arguments.against:
-            other = load(arguments.against)
-            wanted = [reference.logits(other, ids) for ids in sequences]
-        else:
-            tensors = load_file(GOLDEN / f"{arguments.name}.safetensors")
-            wanted = [tensors[f"logits.{i}"] for i in range(len(sequences))]
-        difference = max(float((reference.logits(model, ids) - w).abs().max()) for ids, w in zip(sequences, wanted))
+        found = {f"logits.{i}": reference.logits(model, ids) for i, ids in enumerate(sequences)}
+    if arguments.write:
+        write_tensors(arguments.write, found)
+        return
+    wanted = load_file(GOLDEN / f"{arguments.name}.safetensors")
+    difference = max(float((values - wanted[name]).abs().max()) for name, values in found.items())
     print(json.dumps(dict(model=arguments.model, name=arguments.name, architecture=type(model).__name__, max_difference=difference, equal=difference <= TOLERANCE)))
     sys.exit(0 if difference <= TOLERANCE else 1)
 

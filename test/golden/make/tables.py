@@ -31,6 +31,15 @@ def optimizers(versions: dict) -> None:
         traces[name] = dict(settings=settings, parameters=exact_fp32(torch.stack(steps)))
     write_json(GOLDEN / "optimizers.json", dict(versions=versions, about="parameters[i]: after step i + 1 with gradients[i]; fp32, one tensor",
                                                 start=exact_fp32(start), gradients=exact_fp32(gradients), traces=traces))
+    # The same for a reader without JSON: name, its settings in the order of torch's arguments, 100 lines of parameters.
+    lines = ["start 1", row(exact_fp32(start)), "gradients 100", *map(row, exact_fp32(gradients))]
+    for name, trace in traces.items():
+        lines += [" ".join([name, *(row(v) if isinstance(v, tuple) else repr(v) for v in trace["settings"].values())]), *map(row, trace["parameters"])]
+    (GOLDEN / "optimizers.txt").write_text("\n".join(lines) + "\n")
+
+
+def row(values) -> str:
+    return " ".join(map(repr, values))
 
 
 def schedules(versions: dict) -> None:
