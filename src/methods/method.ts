@@ -1,0 +1,111 @@
+// What a training method is, and all that it may see: ids, an engine, settings, and hooks for what it reports.
+// A method is the order of its steps; it knows no path, no terminal and no clock, so a test runs it with a small fake of each.
+
+import type { z } from 'zod';
+import type { Log } from '../common/log.js';
+import type { GeneratedRow, OptimizerSettings, TokenIds, TokenRow, Trainer } from '../engine/types.js';
+import type { ScheduleSettings } from './schedule.js';
+
+export interface TrainSettings {
+  /** Sequences or pairs of an optimiser step. */
+  batch_size: number;
+  /** Of each round. */
+  epochs: number;
+  /** Of the whole run; null: as many as the epochs give. */
+  max_steps: number | null;
+  max_grad_norm: number | null;
+  optimizer: OptimizerSettings;
+  schedule: ScheduleSettings;
+}
+
+export interface GenerationSettings {
+  max_new_tokens: number;
+  temperature: number;
+  top_p: number;
+  top_k: number;
+}
+
+export interface EvaluationSettings {
+  /** Steps between evaluations; null: only before the first step and after the last. */
+  every: number | null;
+  /** Held-out prompts that are answered at the start, after each round and at the end; 0: none. */
+  samples: number;
+}
+
+/** One object of metrics.jsonl. */
+export type Metrics = Readonly<Record<string, number>> & { readonly step: number };
+
+/** A text that the policy wrote in a run. */
+export interface Generation {
+  id: string;
+  prompt_ids: TokenIds;
+  response_ids: TokenIds;
+  /** Sum of log π(token) at temperature 1. */
+  logprob: number;
+  finish_reason: GeneratedRow['finish_reason'];
+}
+
+export interface Context {
+  engine: Trainer;
+  /** The demonstrations D, as they are trained. */
+  rows: readonly TokenRow[];
+  held_out: readonly TokenRow[];
+  train: TrainSettings;
+  generation: GenerationSettings;
+  evaluation: EvaluationSettings;
+  /** Rows in a seeded order that is new in each epoch; false: as the files have them. */
+  shuffle: boolean;
+  seed: number;
+  eos_token_ids: readonly number[];
+  /** Makes of a prompt and an answer that was sampled to it what is trained: EOS and truncation rules of the data. */
+  fitPair(row: TokenRow, generated: GeneratedRow): FittedPair;
+  /** Of answers to held-out prompts, where a run has a reward. */
+  reward?: ((generations: readonly Generation[]) => Promise<readonly number[]>) | undefined;
+  output: RunOutput;
+  /** Seconds, from any origin. */
+  now(): number;
+  /** The engine's highest memory use so far. */
+  peakBytes(): number;
+  log: Log;
+  signal?: AbortSignal | undefined;
+}
+
+/** Where results go. */
+export interface RunOutput {
+  metrics(record: Metrics): Promise<void>;
+  /** What round `round` trains against. */
+  generations(round: number, rows: readonly Generation[]): Promise<void>;
+  /** Answers to held-out prompts after `step` steps. */
+  samples(step: number, rows: readonly Generation[]): Promise<void>;
+}
+
+export interface FittedPair {
+  prompt_ids: TokenIds;
+  real_ids: TokenIds;
+  generated_ids: TokenIds;
+  /** False where an id was added or the prompt was cut: what was sampled has another log-probability than what is trained. */
+  as_sampled: boolean;
+}
+
+/** What one round will do, known before it. */
+export interface PlannedRound {
+  /** Demonstrations of the round. */
+  rows: number;
+  /** Answers sampled before its first step. */
+  generations: number;
+  steps: number;
+}
+
+export interface Method<Options> {
+  name: string;
+  /** The recipe's section of the method's name. */
+  options: z.ZodType<Options>;
+  /** The optimiser steps that numRows demonstrations lead to, as long as no pair is dropped. */
+  plan(input: { numRows: number; train: TrainSettings }, options: Options): PlannedRound[];
+  run(context: Context, options: Options): Promise<void>;
+}
+
+/** Keeps a method's own type of options while the list of methods can hold them all. */
+export function defineMethod<Options>(method: Method<Options>): Method<Options> {
+  return method;
+}
