@@ -13,8 +13,7 @@
 
 namespace gleaner {
 
-AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), temporary_path_(path_ + ".tmp-" + std::to_string(::getpid())) {
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_path_(path_ + ".tmp-" + std::to_string(::getpid())) {
   ::unlink(temporary_path_.c_str());  // of an earlier process with this id
   descriptor_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail("create");
@@ -29,8 +28,7 @@ AtomicFile::~AtomicFile() {
 void AtomicFile::fail(const char* doing) const {
   const int number = errno;
   const bool full = number == ENOSPC || number == EDQUOT || number == EFBIG;
-  throw Error("ERR_GLEANER_DISK",
-              path_ + ": cannot " + doing + " the file: " + std::generic_category().message(number),
+  throw Error("ERR_GLEANER_DISK", path_ + ": cannot " + doing + " the file: " + std::generic_category().message(number),
               full ? "Free some space or choose another output folder." : "");
 }
 

@@ -39,7 +39,7 @@ constexpr uint16_t f32_to_f16(float value) {
     const uint32_t rebased = magnitude - (112u << 23);
     return static_cast<uint16_t>(sign | ((rebased + 0xfffu + ((rebased >> 13) & 1u)) >> 13));
   }
-  if (magnitude < 0x33000000u) return sign;  // below 2^-25: zero
+  if (magnitude < 0x33000000u) return sign;        // below 2^-25: zero
   const uint32_t shift = 126 - (magnitude >> 23);  // 14 … 24: down to units of 2^-24
   const uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
   const uint32_t half = 1u << (shift - 1);

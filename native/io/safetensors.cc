@@ -23,9 +23,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
-Error model_error(const std::string& path, const std::string& what) {
-  return Error("ERR_GLEANER_MODEL", path + ": " + what);
-}
+Error model_error(const std::string& path, const std::string& what) { return Error("ERR_GLEANER_MODEL", path + ": " + what); }
 
 std::string last_error() { return std::generic_category().message(errno); }
 
@@ -33,8 +31,8 @@ std::string last_error() { return std::generic_category().message(errno); }
 uint64_t piece_bytes(const std::string& path, int64_t rows, int64_t cols, DType dtype) {
   const auto value_bytes = static_cast<uint64_t>(dtype_bytes(dtype));
   const bool negative = rows < 0 || cols < 0;
-  const bool too_large =
-      !negative && rows > 0 && static_cast<uint64_t>(cols) > std::numeric_limits<int64_t>::max() / value_bytes / static_cast<uint64_t>(rows);
+  const bool too_large = !negative && rows > 0 &&
+                         static_cast<uint64_t>(cols) > std::numeric_limits<int64_t>::max() / value_bytes / static_cast<uint64_t>(rows);
   if (negative || too_large) {
     throw model_error(path, "a piece of " + std::to_string(rows) + " x " + std::to_string(cols) + " values is not possible");
   }

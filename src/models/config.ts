@@ -16,12 +16,17 @@ export async function readSmallFile(path: string): Promise<Uint8Array> {
   try {
     file = await open(path, 'r');
   } catch (cause) {
-    throw modelError(`${path}: cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, undefined, cause);
+    throw modelError(
+      `${path}: cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      undefined,
+      cause,
+    );
   }
   try {
     const info = await file.stat();
     if (!info.isFile()) throw modelError(`${path}: not a regular file`);
-    if (info.size > MAX_JSON_BYTES) throw modelError(`${path}: ${info.size} bytes; at most ${MAX_JSON_BYTES} were expected`);
+    if (info.size > MAX_JSON_BYTES)
+      throw modelError(`${path}: ${info.size} bytes; at most ${MAX_JSON_BYTES} were expected`);
     return await file.readFile();
   } finally {
     await file.close();
@@ -38,11 +43,18 @@ export async function isFile(path: string): Promise<boolean> {
 /** From a model folder, or from the path of a config.json. */
 export async function readConfig(path: string): Promise<Config> {
   const info = await stat(path).catch(() => undefined);
-  if (!info) throw modelError(`${path}: no such file or folder`, 'A model is a Hugging Face folder with config.json and model.safetensors.');
+  if (!info)
+    throw modelError(
+      `${path}: no such file or folder`,
+      'A model is a Hugging Face folder with config.json and model.safetensors.',
+    );
   if (!info.isDirectory() && !info.isFile()) throw modelError(`${path}: neither a file nor a folder`);
   const file = info.isDirectory() ? join(path, 'config.json') : path;
   if (info.isDirectory() && !(await isFile(file))) {
-    throw modelError(`${path}: no config.json in this folder`, 'A model is a Hugging Face folder with config.json and model.safetensors.');
+    throw modelError(
+      `${path}: no config.json in this folder`,
+      'A model is a Hugging Face folder with config.json and model.safetensors.',
+    );
   }
   return parseJsonObject(await readSmallFile(file), file);
 }
@@ -53,7 +65,9 @@ export function checkConfig<Schema extends z.ZodType>(schema: Schema, config: Co
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const path = issue?.path ?? [];
-  throw modelError(`${config.file}: ${path.join('.') || 'the file'} is ${show(valueAt(config.values, path))}: ${issue?.message ?? 'not valid'}`);
+  throw modelError(
+    `${config.file}: ${path.join('.') || 'the file'} is ${show(valueAt(config.values, path))}: ${issue?.message ?? 'not valid'}`,
+  );
 }
 
 function valueAt(values: unknown, path: readonly PropertyKey[]): unknown {
@@ -69,7 +83,10 @@ export function refuse(config: Config, key: string, value: unknown, why: string,
 }
 
 // Far above any published model, and low enough that a damaged number cannot ask for more memory than a machine has.
-const size = z.int().min(1).max(2 ** 24);
+const size = z
+  .int()
+  .min(1)
+  .max(2 ** 24);
 const tokenId = z.int();
 
 /** A size with a default; also what `null` is not allowed for. */
@@ -93,7 +110,13 @@ export const commonFields = {
 export function refuseUnsupported(config: Config): void {
   const { values } = config;
   if (values.quantization_config !== undefined && values.quantization_config !== null) {
-    refuse(config, 'quantization_config', values.quantization_config, 'quantised weights are not supported', 'Use the fp32, fp16 or bf16 folder of this model.');
+    refuse(
+      config,
+      'quantization_config',
+      values.quantization_config,
+      'quantised weights are not supported',
+      'Use the fp32, fp16 or bf16 folder of this model.',
+    );
   }
   const perLayer = values.per_layer_config;
   if (perLayer !== undefined && perLayer !== null && !(isObject(perLayer) && Object.keys(perLayer).length === 0)) {
@@ -120,11 +143,15 @@ export function dtypeName(dtype: Dtype): string {
 }
 
 /** `dtype` (transformers 5) wins over `torch_dtype` (transformers 4); neither: float32. */
-export function configDtype(config: Config, fields: { dtype?: string | null | undefined; torch_dtype?: string | null | undefined }): Dtype {
+export function configDtype(
+  config: Config,
+  fields: { dtype?: string | null | undefined; torch_dtype?: string | null | undefined },
+): Dtype {
   const name = fields.dtype ?? fields.torch_dtype ?? 'float32';
   const key = fields.dtype ? 'dtype' : 'torch_dtype';
   return (
-    DTYPES.find((dtype) => DTYPE_NAMES[dtype] === name) ?? refuse(config, key, name, 'float32, float16 and bfloat16 are supported')
+    DTYPES.find((dtype) => DTYPE_NAMES[dtype] === name) ??
+    refuse(config, key, name, 'float32, float16 and bfloat16 are supported')
   );
 }
 

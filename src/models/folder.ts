@@ -50,18 +50,25 @@ const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 
 /** What config.json alone says: for plans without weights and for `init: random`. A folder, or the path of a config.json. */
-export async function readConfigOnly(path: string): Promise<{ config: Config; description: ModelDescription; files: string[] }> {
+export async function readConfigOnly(
+  path: string,
+): Promise<{ config: Config; description: ModelDescription; files: string[] }> {
   const config = await readConfig(path);
   const description = describeModel(config);
   const folder = (await stat(path)).isDirectory() ? path : undefined;
   return folder === undefined
     ? { config, description, files: [] }
-    : { config, description: await withGenerationConfig(folder, config, description), files: await filesToKeep(folder) };
+    : {
+        config,
+        description: await withGenerationConfig(folder, config, description),
+        files: await filesToKeep(folder),
+      };
 }
 
 export async function openModelFolder(path: string): Promise<ModelFolder> {
   const info = await stat(path).catch(() => undefined);
-  if (info && !info.isDirectory()) throw modelError(`${path}: not a folder`, 'Give the folder that holds config.json and model.safetensors.');
+  if (info && !info.isDirectory())
+    throw modelError(`${path}: not a folder`, 'Give the folder that holds config.json and model.safetensors.');
   const { config, description, files } = await readConfigOnly(path);
   const found = await readWeights(path);
   const sources = await matchTensors(path, familyOf(config), description, found);
@@ -77,12 +84,20 @@ export async function filesToKeep(path: string, tokenizerPath: string = path): P
 }
 
 /** generation_config.json wins over config.json, as in transformers' generate. */
-async function withGenerationConfig(path: string, config: Config, description: ModelDescription): Promise<ModelDescription> {
+async function withGenerationConfig(
+  path: string,
+  config: Config,
+  description: ModelDescription,
+): Promise<ModelDescription> {
   const file = join(path, 'generation_config.json');
   if (!(await isFile(file))) return description;
   const { values } = parseJsonObject(await readSmallFile(file), file);
-  const parsed = z.union([z.int(), z.array(z.int())]).nullish().safeParse(values.eos_token_id);
-  if (!parsed.success) throw modelError(`${file}: eos_token_id is ${show(values.eos_token_id)}: a token id or a list of them is needed`);
+  const parsed = z
+    .union([z.int(), z.array(z.int())])
+    .nullish()
+    .safeParse(values.eos_token_id);
+  if (!parsed.success)
+    throw modelError(`${file}: eos_token_id is ${show(values.eos_token_id)}: a token id or a list of them is needed`);
   if (parsed.data === undefined || parsed.data === null) return description;
   const eos_token_ids = tokenIds(parsed.data, []);
   for (const id of eos_token_ids) checkTokenId({ ...config, file }, 'eos_token_id', id, description);
@@ -113,19 +128,26 @@ async function readWeights(path: string): Promise<Map<string, FoundTensor>> {
 /** The index says which file holds which tensor; both must tell the same. */
 async function readShards(path: string, index: string): Promise<Map<string, FoundTensor>> {
   const weightMap = parseJsonObject(await readSmallFile(index), index).values.weight_map;
-  if (!isObject(weightMap)) throw modelError(`${index}: weight_map is ${show(weightMap)}: an object from tensor to file is needed`);
+  if (!isObject(weightMap))
+    throw modelError(`${index}: weight_map is ${show(weightMap)}: an object from tensor to file is needed`);
   const names = new Map<string, string>(); // tensor → file name
   for (const [tensor, name] of Object.entries(weightMap)) {
     // A plain name: a path could lead out of the folder.
     if (typeof name !== 'string' || !/^[^/\\\0]+\.safetensors$/.test(name)) {
-      throw modelError(`${index}: the file of tensor ${clip(tensor)} is ${show(name)}: the name of a .safetensors file in this folder is needed`);
+      throw modelError(
+        `${index}: the file of tensor ${clip(tensor)} is ${show(name)}: the name of a .safetensors file in this folder is needed`,
+      );
     }
     names.set(tensor, name);
   }
   const tensors = new Map<string, FoundTensor>();
   for (const name of new Set(names.values())) {
     const file = join(path, name);
-    if (!(await isFile(file))) throw modelError(`${index}: names ${clip(name)}, which is not in the folder`, 'A part of the model is missing; copy or download it again.');
+    if (!(await isFile(file)))
+      throw modelError(
+        `${index}: names ${clip(name)}, which is not in the folder`,
+        'A part of the model is missing; copy or download it again.',
+      );
     for (const [tensor, entry] of (await readSafetensors(file)).tensors) {
       const said = names.get(tensor);
       if (said === undefined) throw modelError(`${file}: tensor ${clip(tensor)} is not in ${INDEX}`);
@@ -170,8 +192,13 @@ async function matchTensors(
 
   if (missing.length > 0) {
     const head = !description.spec.tied_head && missing.length === 1 && missing[0] === headName;
-    const hint = head ? 'If the head shares the embedding, config.json must say "tie_word_embeddings": true.' : undefined;
-    throw modelError(`${path}: ${counted(missing, 'tensor')} of ${description.architecture} missing: ${listed(missing)}`, hint);
+    const hint = head
+      ? 'If the head shares the embedding, config.json must say "tie_word_embeddings": true.'
+      : undefined;
+    throw modelError(
+      `${path}: ${counted(missing, 'tensor')} of ${description.architecture} missing: ${listed(missing)}`,
+      hint,
+    );
   }
   if (left.size > 0) {
     const [first] = left.values();
@@ -209,7 +236,9 @@ async function tieHead(
 
 function checkShape(tensor: FoundTensor, shape: readonly number[]): void {
   if (tensor.shape.length !== shape.length || tensor.shape.some((size, index) => size !== shape[index])) {
-    throw modelError(`${tensor.file}: tensor ${tensor.name} has shape ${show(tensor.shape)}, config.json asks for ${show([...shape])}`);
+    throw modelError(
+      `${tensor.file}: tensor ${tensor.name} has shape ${show(tensor.shape)}, config.json asks for ${show([...shape])}`,
+    );
   }
 }
 

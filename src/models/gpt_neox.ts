@@ -2,7 +2,16 @@
 // q, k and v are one tensor, per head: [heads, 3, head_dim]. Defaults and switches as in transformers 5.18, models/gpt_neox.
 
 import { z } from 'zod';
-import { checkConfig, commonFields, configDtype, epsField, refuse, refuseUnless, sizeField, tokenIds } from './config.js';
+import {
+  checkConfig,
+  commonFields,
+  configDtype,
+  epsField,
+  refuse,
+  refuseUnless,
+  sizeField,
+  tokenIds,
+} from './config.js';
 import type { Family } from './family.js';
 import { type FindPieces, layOut, type Piece, whole } from './layout.js';
 import { readRope } from './rope.js';
@@ -34,7 +43,12 @@ export const gptNeox: Family = {
     const { hidden_size: hidden, num_attention_heads: heads, max_position_embeddings } = fields;
     if (hidden % heads !== 0) refuse(config, 'hidden_size', hidden, `not a multiple of num_attention_heads (${heads})`);
     const head_dim = hidden / heads;
-    refuseUnless(config, 'head_dim', [head_dim], `GPTNeoXForCausalLM has hidden_size / num_attention_heads (${head_dim})`);
+    refuseUnless(
+      config,
+      'head_dim',
+      [head_dim],
+      `GPTNeoXForCausalLM has hidden_size / num_attention_heads (${head_dim})`,
+    );
     refuseUnless(config, 'sliding_window', [], 'GPTNeoXForCausalLM has no sliding window');
     const rope = readRope(config, {
       head_dim,

@@ -54,7 +54,11 @@ export function parseJsonObject(bytes: Uint8Array, file: string): JsonObject {
   try {
     values = JSON.parse(text);
   } catch (cause) {
-    throw modelError(`${file}: not JSON: ${clip(cause instanceof Error ? cause.message : String(cause))}`, undefined, cause);
+    throw modelError(
+      `${file}: not JSON: ${clip(cause instanceof Error ? cause.message : String(cause))}`,
+      undefined,
+      cause,
+    );
   }
   if (!isObject(values)) throw modelError(`${file}: a JSON object was expected, found ${show(values)}`);
   return { file, text, values, spans: scan(text, file) };
@@ -138,5 +142,8 @@ export function editJson(json: JsonObject, edits: ReadonlyMap<string, string>): 
   }
   changes.push({ start: last, end: last, text: appended });
   changes.sort((a, b) => b.start - a.start || b.end - a.end);
-  return changes.reduce((text, { start, end, text: value }) => text.slice(0, start) + value + text.slice(end), json.text);
+  return changes.reduce(
+    (text, { start, end, text: value }) => text.slice(0, start) + value + text.slice(end),
+    json.text,
+  );
 }

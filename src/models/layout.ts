@@ -57,7 +57,12 @@ export interface Piece {
 }
 
 /** Where a family keeps the modules of parameterShapes, `layer` undefined for embed, final_norm and head. `suffix` is weight or bias. */
-export type FindPieces = (module: string, layer: number | undefined, suffix: 'weight' | 'bias', rows: number) => Piece[];
+export type FindPieces = (
+  module: string,
+  layer: number | undefined,
+  suffix: 'weight' | 'bias',
+  rows: number,
+) => Piece[];
 
 export function whole(tensor: string, rows: number): Piece[] {
   return [{ tensor, tensor_row: 0, rows }];
@@ -69,7 +74,12 @@ export function layOut(spec: DecoderSpec, find: FindPieces): Pick<ModelDescripti
     const [, layer, module = '', suffix] = /^(?:layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(shape.name) ?? [];
     const slices: ParameterSlice[] = [];
     let row = 0;
-    for (const piece of find(module, layer === undefined ? undefined : Number(layer), suffix === 'bias' ? 'bias' : 'weight', shape.rows)) {
+    for (const piece of find(
+      module,
+      layer === undefined ? undefined : Number(layer),
+      suffix === 'bias' ? 'bias' : 'weight',
+      shape.rows,
+    )) {
       slices.push({ ...piece, row });
       row += piece.rows;
     }

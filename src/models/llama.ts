@@ -64,7 +64,12 @@ export interface LlamaSettings extends z.output<typeof schema> {
 export function describeLlama(config: Config, architecture: string, fields: LlamaSettings): ModelDescription {
   const { num_attention_heads: heads, kv_heads, max_position_embeddings } = fields;
   if (fields.head_dim == null && fields.hidden_size % heads !== 0) {
-    refuse(config, 'hidden_size', fields.hidden_size, `not a multiple of num_attention_heads (${heads}), and head_dim is not given`);
+    refuse(
+      config,
+      'hidden_size',
+      fields.hidden_size,
+      `not a multiple of num_attention_heads (${heads}), and head_dim is not given`,
+    );
   }
   if (heads % kv_heads !== 0) {
     refuse(config, 'num_key_value_heads', kv_heads, `num_attention_heads (${heads}) is not a multiple of it`);

@@ -72,13 +72,23 @@ export function readRope(config: Config, keys: RopeKeys): Rope {
     return refuse(config, key, value, 'a positive number is needed');
   };
   const theta = 'rope_theta' in block ? read('rope_theta') : beside(keys.theta_key, DEFAULT_THETA);
-  const partial = rotatedPart(config, keys, 'partial_rotary_factor' in block ? read('partial_rotary_factor') : undefined, beside);
+  const partial = rotatedPart(
+    config,
+    keys,
+    'partial_rotary_factor' in block ? read('partial_rotary_factor') : undefined,
+    beside,
+  );
   checkAlias(config, 'rope_theta', keys.theta_key, theta);
 
   const rotary_dim = Math.trunc(keys.head_dim * partial);
   if (rotary_dim < 2 || rotary_dim % 2 !== 0 || rotary_dim > keys.head_dim) {
     const key = keys.partial ? `head_dim · ${keys.partial.key}` : 'head_dim';
-    refuse(config, key, rotary_dim, `the rotated part of a head must be even, and between 2 and head_dim (${keys.head_dim})`);
+    refuse(
+      config,
+      key,
+      rotary_dim,
+      `the rotated part of a head must be even, and between 2 and head_dim (${keys.head_dim})`,
+    );
   }
   const frequencies = defaultFrequencies(theta, rotary_dim);
   const typeKey = 'rope_type' in block ? 'rope_type' : 'type';
@@ -96,12 +106,22 @@ export function readRope(config: Config, keys: RopeKeys): Rope {
         original_max_position_embeddings: originalContext(config, block, keys, read),
       };
       if (scaling.high_freq_factor <= scaling.low_freq_factor) {
-        refuse(config, `${name}.high_freq_factor`, scaling.high_freq_factor, `it must be above low_freq_factor (${scaling.low_freq_factor})`);
+        refuse(
+          config,
+          `${name}.high_freq_factor`,
+          scaling.high_freq_factor,
+          `it must be above low_freq_factor (${scaling.low_freq_factor})`,
+        );
       }
       return { rotary_dim, inverse_frequencies: llama3Frequencies(frequencies, scaling) };
     }
     default:
-      return refuse(config, `${name}.${typeKey}`, type, 'this rope scaling is not supported; default, linear and llama3 are');
+      return refuse(
+        config,
+        `${name}.${typeKey}`,
+        type,
+        'this rope scaling is not supported; default, linear and llama3 are',
+      );
   }
 }
 
@@ -116,7 +136,8 @@ function ropeBlock(config: Config): { name: string; block: Record<string, unknow
     // The type is the better thing to name: yarn and its like bring keys of their own.
     const type = value.rope_type ?? value.type;
     const known = type === undefined || type === 'default' || type === 'linear' || type === 'llama3';
-    if (unknown !== undefined && known) refuse(config, `${name}.${unknown}`, value[unknown], 'this rope setting is not supported');
+    if (unknown !== undefined && known)
+      refuse(config, `${name}.${unknown}`, value[unknown], 'this rope setting is not supported');
     if (keys.length > 0) return { name, block: value };
   }
   return { name: 'rope_parameters', block: {} };
@@ -128,7 +149,8 @@ function rotatedPart(
   inBlock: number | undefined,
   beside: (key: string, absent: number) => number,
 ): number {
-  const part = inBlock ?? (keys.partial ? beside(keys.partial.key, keys.partial.absent) : beside('partial_rotary_factor', 1));
+  const part =
+    inBlock ?? (keys.partial ? beside(keys.partial.key, keys.partial.absent) : beside('partial_rotary_factor', 1));
   if (part > 1 || (!keys.partial && part !== 1)) {
     const why = keys.partial ? 'at most 1 is possible' : 'this family rotates whole heads';
     refuse(config, 'partial_rotary_factor', part, why);
@@ -141,11 +163,21 @@ function rotatedPart(
 function checkAlias(config: Config, key: string, obeyed: string, value: number): void {
   const other = config.values[key];
   if (key === obeyed || other === undefined || other === null || other === value) return;
-  refuse(config, key, other, `it disagrees with the value that is obeyed (${value}, from ${obeyed}, rope_parameters or their default)`);
+  refuse(
+    config,
+    key,
+    other,
+    `it disagrees with the value that is obeyed (${value}, from ${obeyed}, rope_parameters or their default)`,
+  );
 }
 
 /** transformers gives a key beside the block priority over the one inside. */
-function originalContext(config: Config, block: Record<string, unknown>, keys: RopeKeys, read: (key: string) => number): number {
+function originalContext(
+  config: Config,
+  block: Record<string, unknown>,
+  keys: RopeKeys,
+  read: (key: string) => number,
+): number {
   const key = 'original_max_position_embeddings';
   const beside = config.values[key];
   if (typeof beside === 'number' && Number.isFinite(beside) && beside > 0) return beside;

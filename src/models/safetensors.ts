@@ -44,14 +44,22 @@ const DTYPE_BITS: ReadonlyMap<string, number> = new Map([
 ]);
 
 const count = z.int().min(0);
-const entrySchema = z.strictObject({ dtype: z.string(), shape: z.array(count).max(8), data_offsets: z.tuple([count, count]) });
+const entrySchema = z.strictObject({
+  dtype: z.string(),
+  shape: z.array(count).max(8),
+  data_offsets: z.tuple([count, count]),
+});
 
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');
   } catch (cause) {
-    throw modelError(`${path}: cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, undefined, cause);
+    throw modelError(
+      `${path}: cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      undefined,
+      cause,
+    );
   }
   try {
     const info = await file.stat();
@@ -79,14 +87,22 @@ function headerLength(bytes: Uint8Array, fileBytes: number, path: string): numbe
   if (bytes.length < LENGTH_BYTES) throw modelError(`${path}: ${fileBytes} bytes are too few for a safetensors file`);
   const length = new DataView(bytes.buffer, bytes.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
   if (length > BigInt(fileBytes - LENGTH_BYTES)) {
-    throw modelError(`${path}: the header says ${length} bytes, the file has ${fileBytes}`, 'Cut short, or not a safetensors file.');
+    throw modelError(
+      `${path}: the header says ${length} bytes, the file has ${fileBytes}`,
+      'Cut short, or not a safetensors file.',
+    );
   }
-  if (length > BigInt(MAX_HEADER_BYTES)) throw modelError(`${path}: a header of ${length} bytes; at most ${MAX_HEADER_BYTES} are allowed`);
+  if (length > BigInt(MAX_HEADER_BYTES))
+    throw modelError(`${path}: a header of ${length} bytes; at most ${MAX_HEADER_BYTES} are allowed`);
   return Number(length);
 }
 
 /** `header` is the JSON after the length; `fileBytes` the size of the whole file. */
-export function parseHeader(header: Uint8Array, fileBytes: number, path: string): Pick<SafetensorsFile, 'tensors' | 'metadata'> {
+export function parseHeader(
+  header: Uint8Array,
+  fileBytes: number,
+  path: string,
+): Pick<SafetensorsFile, 'tensors' | 'metadata'> {
   const { values } = parseJsonObject(header, path);
   const start = LENGTH_BYTES + header.length;
   const tensors = new Map<string, TensorEntry>();
@@ -109,7 +125,9 @@ function parseEntry(name: string, value: unknown, start: number, fileBytes: numb
   const parsed = entrySchema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    throw modelError(`${where}: ${issue?.path.join('.') || 'its entry'} is not valid: ${issue?.message ?? show(value)}`);
+    throw modelError(
+      `${where}: ${issue?.path.join('.') || 'its entry'} is not valid: ${issue?.message ?? show(value)}`,
+    );
   }
   const { dtype, shape, data_offsets } = parsed.data;
   const bits = DTYPE_BITS.get(dtype);
@@ -117,11 +135,16 @@ function parseEntry(name: string, value: unknown, start: number, fileBytes: numb
   const [begin, end] = data_offsets;
   if (begin > end) throw modelError(`${where}: data_offsets ${show(data_offsets)} run backwards`);
   if (start + end > fileBytes) {
-    throw modelError(`${where}: ends at byte ${start + end}, the file at ${fileBytes}`, 'The file was cut short; copy or download it again.');
+    throw modelError(
+      `${where}: ends at byte ${start + end}, the file at ${fileBytes}`,
+      'The file was cut short; copy or download it again.',
+    );
   }
   const bytes = (shape.reduce((product, size) => product * size, 1) * bits) / 8;
   if (bytes !== end - begin) {
-    throw modelError(`${where}: shape ${show(shape)} of ${dtype} takes ${bytes} bytes, data_offsets hold ${end - begin}`);
+    throw modelError(
+      `${where}: shape ${show(shape)} of ${dtype} takes ${bytes} bytes, data_offsets hold ${end - begin}`,
+    );
   }
   return { name, dtype, shape, offset: start + begin, bytes };
 }
@@ -133,16 +156,22 @@ function checkTiling(tensors: TensorEntry[], start: number, fileBytes: number, p
   for (const tensor of tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
     if (tensor.offset < next) throw modelError(`${path}: tensor ${clip(tensor.name)} overlaps ${clip(previous)}`);
     if (tensor.offset > next) {
-      throw modelError(`${path}: ${tensor.offset - next} bytes between ${clip(previous)} and tensor ${clip(tensor.name)} belong to nothing`);
+      throw modelError(
+        `${path}: ${tensor.offset - next} bytes between ${clip(previous)} and tensor ${clip(tensor.name)} belong to nothing`,
+      );
     }
     next += tensor.bytes;
     previous = `tensor ${tensor.name}`;
   }
-  if (next !== fileBytes) throw modelError(`${path}: ${fileBytes - next} bytes after ${clip(previous)} belong to nothing`);
+  if (next !== fileBytes)
+    throw modelError(`${path}: ${fileBytes - next} bytes after ${clip(previous)} belong to nothing`);
 }
 
 /** The bytes before the data of a file with these tensors in this order: length, JSON, and spaces that align the data to 8. */
-export function writeHeader(tensors: readonly { name: string; dtype: string; shape: number[] }[]): { header: Uint8Array; data_bytes: number } {
+export function writeHeader(tensors: readonly { name: string; dtype: string; shape: number[] }[]): {
+  header: Uint8Array;
+  data_bytes: number;
+} {
   const entries: [string, unknown][] = [['__metadata__', { format: 'pt' }]];
   let offset = 0;
   for (const { name, dtype, shape } of tensors) {

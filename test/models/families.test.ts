@@ -32,7 +32,8 @@ suite('model families', (test) => {
     test(`${name}: as transformers has it`, () => {
       const expected = caseSchema.parse(value);
       const found = describe(expected.config);
-      if (expected.tensors) assert.equal(Object.fromEntries(found.tensors.map(({ name, shape }) => [name, shape])), expected.tensors);
+      if (expected.tensors)
+        assert.equal(Object.fromEntries(found.tensors.map(({ name, shape }) => [name, shape])), expected.tensors);
       assert.is(countParameters(found), expected.num_parameters);
       assert.is(found.spec.norm_eps, expected.norm_eps);
       assert.is(found.spec.sliding_window, expected.sliding_window ?? 0);
@@ -46,7 +47,10 @@ suite('model families', (test) => {
       for (const [i, frequency] of inverse_frequencies.entries()) {
         const reference = expected.inv_freq[i] ?? Number.NaN;
         // torch raises the base to a power in fp32: a few units in the last place
-        assert.ok(Math.abs(frequency - reference) <= 1e-6 * reference, `inv_freq[${i}]: ${frequency} against ${reference}`);
+        assert.ok(
+          Math.abs(frequency - reference) <= 1e-6 * reference,
+          `inv_freq[${i}]: ${frequency} against ${reference}`,
+        );
       }
     });
   }
@@ -54,10 +58,9 @@ suite('model families', (test) => {
   test('parameters stand in native order, k before v and gate before up', () => {
     assert.equal(parameterNames({ ...describe(neoxConfig).spec, layers: 1 }), [
       'embed.weight',
-      ...['attention_norm', 'attention.q', 'attention.kv', 'attention.o', 'mlp_norm', 'mlp.up', 'mlp.down'].flatMap((module) => [
-        `layers.0.${module}.weight`,
-        `layers.0.${module}.bias`,
-      ]),
+      ...['attention_norm', 'attention.q', 'attention.kv', 'attention.o', 'mlp_norm', 'mlp.up', 'mlp.down'].flatMap(
+        (module) => [`layers.0.${module}.weight`, `layers.0.${module}.bias`],
+      ),
       'final_norm.weight',
       'final_norm.bias',
       'head.weight',
@@ -77,7 +80,10 @@ suite('model families', (test) => {
       ],
     );
     assert.is(parameters.at(-1)?.name, 'final_norm.weight');
-    const slices = (name: string) => parameters.find((parameter) => parameter.name === name)?.slices.map((s) => [s.tensor, s.tensor_row, s.row, s.rows]);
+    const slices = (name: string) =>
+      parameters
+        .find((parameter) => parameter.name === name)
+        ?.slices.map((s) => [s.tensor, s.tensor_row, s.row, s.rows]);
     assert.equal(slices('layers.1.attention.kv.weight'), [
       ['model.layers.1.self_attn.k_proj.weight', 0, 0, 4],
       ['model.layers.1.self_attn.v_proj.weight', 0, 4, 4],
@@ -90,7 +96,8 @@ suite('model families', (test) => {
 
   test('GPT-NeoX keeps q, k and v per head in one tensor', () => {
     const { parameters } = describe(neoxConfig); // 2 heads of 4
-    const rows = (name: string) => parameters.find((parameter) => parameter.name === name)?.slices.map((s) => [s.tensor_row, s.row, s.rows]);
+    const rows = (name: string) =>
+      parameters.find((parameter) => parameter.name === name)?.slices.map((s) => [s.tensor_row, s.row, s.rows]);
     assert.equal(rows('layers.0.attention.q.weight'), [
       [0, 0, 4],
       [12, 4, 4],
@@ -106,12 +113,35 @@ suite('model families', (test) => {
   test('switches reach the spec', () => {
     const neox = describe({ ...neoxConfig, use_parallel_residual: false, attention_bias: false }).spec;
     assert.equal(
-      [neox.norm, neox.mlp, neox.parallel_residual, neox.qkv_bias, neox.attention_output_bias, neox.mlp_bias, neox.tied_head],
+      [
+        neox.norm,
+        neox.mlp,
+        neox.parallel_residual,
+        neox.qkv_bias,
+        neox.attention_output_bias,
+        neox.mlp_bias,
+        neox.tied_head,
+      ],
       ['layer_norm', 'gelu', false, false, false, true, false],
     );
-    const llama = describe({ ...llamaConfig, attention_bias: true, mlp_bias: true, tie_word_embeddings: true, head_dim: 6 }).spec;
+    const llama = describe({
+      ...llamaConfig,
+      attention_bias: true,
+      mlp_bias: true,
+      tie_word_embeddings: true,
+      head_dim: 6,
+    }).spec;
     assert.equal(
-      [llama.norm, llama.mlp, llama.parallel_residual, llama.qkv_bias, llama.attention_output_bias, llama.mlp_bias, llama.tied_head, llama.head_dim],
+      [
+        llama.norm,
+        llama.mlp,
+        llama.parallel_residual,
+        llama.qkv_bias,
+        llama.attention_output_bias,
+        llama.mlp_bias,
+        llama.tied_head,
+        llama.head_dim,
+      ],
       ['rms_norm', 'swiglu', false, true, true, true, true, 6],
     );
     assert.is(describe({ ...mistralConfig, num_key_value_heads: null }).spec.kv_heads, 4); // transformers 4; 5 refuses null

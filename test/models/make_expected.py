@@ -1,7 +1,7 @@
 """Writes expected.json: what transformers makes of each config.json here — tensor names and shapes as saved, their number of
 parameters, inverse frequencies of the rotary embedding (fp64 arithmetic would differ in the last fp32 digits), window and token ids.
 
-    python test/models/make_expected.py        # needs exactly the versions below
+    python test/models/make_expected.py && npx biome format --write test/models/expected.json        # needs exactly the versions below
 """
 
 import json
@@ -42,7 +42,7 @@ CASES = {
     "llama theta inside and beside": LLAMA | {"rope_theta": 100.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
     "llama scaling wins over parameters": LLAMA | {"rope_scaling": {"rope_type": "linear", "factor": 2.0}, "rope_parameters": {"rope_type": "default", "rope_theta": 77.0}},
     "llama linear": LLAMA | {"rope_scaling": {"type": "linear", "factor": 2.5}},
-    "llama 3.1": LLAMA | WIDE | {"rope_theta": 500000.0, "rope_scaling": LLAMA3 | {"rope_type": "llama3", "original_max_position_embeddings": 1024}},
+    "llama 3.1": LLAMA | WIDE | {"rope_theta": 500000.0, "rope_scaling": LLAMA3 | {"rope_type": "llama3", "low_freq_factor": 2.0, "original_max_position_embeddings": 1024}},
     "llama 3.1 in rope_parameters": LLAMA | WIDE | {"rope_parameters": LLAMA3 | {"rope_type": "llama3", "rope_theta": 10000.0, "original_max_position_embeddings": 512}},
     "llama 3.1, context beside": LLAMA | WIDE | {"original_max_position_embeddings": 256, "rope_scaling": LLAMA3 | {"rope_type": "llama3"}},
     "llama 3.1, context from max_position_embeddings": LLAMA | WIDE | {"rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}},

@@ -20,9 +20,12 @@ async function written(path: string): Promise<Buffer> {
     const bytes = await readFile(file);
     const list = rows.get(parameter) ?? [];
     rows.set(parameter, list);
-    for (let row = 0; row < count; row += 1) list.push(bytes.subarray(offset + 4 * row * cols, offset + 4 * (row + 1) * cols));
+    for (let row = 0; row < count; row += 1)
+      list.push(bytes.subarray(offset + 4 * row * cols, offset + 4 * (row + 1) * cols));
   }
-  const pieces = plan.pieces.flatMap(({ parameter, row, rows: count }) => (rows.get(parameter) ?? []).slice(row, row + count));
+  const pieces = plan.pieces.flatMap(({ parameter, row, rows: count }) =>
+    (rows.get(parameter) ?? []).slice(row, row + count),
+  );
   const result = Buffer.concat([plan.header, ...pieces]);
   assert.is(result.length, plan.header.length + plan.data_bytes);
   return result;
@@ -35,9 +38,16 @@ function savedConfig(text: string, dtype: 'F32' | 'F16' | 'BF16' = 'F32'): strin
 
 suite('saved models', (test) => {
   test('a folder that is loaded and saved again has the same bytes', async () => {
-    const configs: ConfigValues[] = [neoxConfig, { ...neoxConfig, tie_word_embeddings: true }, llamaConfig, { ...llamaConfig, mlp_bias: true, attention_bias: true }];
+    const configs: ConfigValues[] = [
+      neoxConfig,
+      { ...neoxConfig, tie_word_embeddings: true },
+      llamaConfig,
+      { ...llamaConfig, mlp_bias: true, attention_bias: true },
+    ];
     for (const config of configs) {
-      await inFolder(modelFiles(config), async (path) => assert.ok((await written(path)).equals(await readFile(join(path, 'model.safetensors')))));
+      await inFolder(modelFiles(config), async (path) =>
+        assert.ok((await written(path)).equals(await readFile(join(path, 'model.safetensors')))),
+      );
     }
   });
 
@@ -64,16 +74,32 @@ suite('saved models', (test) => {
   });
 
   test('config.json keeps every byte that is not the dtype', () => {
-    const rest = '"model_type" : "llama",\n\t"rope_theta": 10000.0, "initializer_range":2e-02,"x":{"dtype":"int8","y":[1,"}",{}]}, "vocab_size":10';
+    const rest =
+      '"model_type" : "llama",\n\t"rope_theta": 10000.0, "initializer_range":2e-02,"x":{"dtype":"int8","y":[1,"}",{}]}, "vocab_size":10';
     const architectures = '"architectures": ["LlamaForCausalLM"]';
-    assert.is(savedConfig(`{${architectures},  "torch_dtype" :"float16" ,${rest} }\n`), `{${architectures},  "torch_dtype" :"float32" ,${rest} }\n`);
-    assert.is(savedConfig(`{${architectures}, "dtype": "bfloat16",${rest}}`, 'F16'), `{${architectures}, "dtype": "float16",${rest}}\n`);
-    assert.is(savedConfig(`{${rest}, "dtype": null}`), `{${rest}, "dtype": "float32",\n  ${architectures.replaceAll('\n', '')}}\n`);
-    assert.equal(JSON.parse(savedConfig(`{${rest}\n}\n`)), { ...JSON.parse(`{${rest}}`), architectures: ['LlamaForCausalLM'], torch_dtype: 'float32' });
+    assert.is(
+      savedConfig(`{${architectures},  "torch_dtype" :"float16" ,${rest} }\n`),
+      `{${architectures},  "torch_dtype" :"float32" ,${rest} }\n`,
+    );
+    assert.is(
+      savedConfig(`{${architectures}, "dtype": "bfloat16",${rest}}`, 'F16'),
+      `{${architectures}, "dtype": "float16",${rest}}\n`,
+    );
+    assert.is(
+      savedConfig(`{${rest}, "dtype": null}`),
+      `{${rest}, "dtype": "float32",\n  ${architectures.replaceAll('\n', '')}}\n`,
+    );
+    assert.equal(JSON.parse(savedConfig(`{${rest}\n}\n`)), {
+      ...JSON.parse(`{${rest}}`),
+      architectures: ['LlamaForCausalLM'],
+      torch_dtype: 'float32',
+    });
   });
 
   test('both spellings of the dtype stay true', () => {
-    const saved = JSON.parse(savedConfig('{"torch_dtype":"float16","model_type":"llama","dtype":"bfloat16","vocab_size":10}'));
+    const saved = JSON.parse(
+      savedConfig('{"torch_dtype":"float16","model_type":"llama","dtype":"bfloat16","vocab_size":10}'),
+    );
     assert.is(saved.dtype, 'float32');
     assert.is(saved.torch_dtype, 'float32');
   });

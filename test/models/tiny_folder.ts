@@ -36,7 +36,11 @@ export const llamaConfig: ConfigValues = {
   eos_token_id: 2,
 };
 
-export const mistralConfig: ConfigValues = { ...llamaConfig, architectures: ['MistralForCausalLM'], model_type: 'mistral' };
+export const mistralConfig: ConfigValues = {
+  ...llamaConfig,
+  architectures: ['MistralForCausalLM'],
+  model_type: 'mistral',
+};
 
 export function configOf(values: ConfigValues, file = 'config.json') {
   return parseJsonObject(new TextEncoder().encode(JSON.stringify(values)), file);
@@ -57,7 +61,11 @@ export interface TestTensor {
 export function tensorsOf(description: ModelDescription): TestTensor[] {
   return description.tensors.map(({ name, shape }, t) => {
     const size = shape.reduce((product, length) => product * length, 1);
-    return f32Tensor(name, shape, Float32Array.from({ length: size }, (_, i) => 1000 * t + i));
+    return f32Tensor(
+      name,
+      shape,
+      Float32Array.from({ length: size }, (_, i) => 1000 * t + i),
+    );
   });
 }
 
@@ -78,7 +86,10 @@ export function withHeader(header: unknown, data: Uint8Array = new Uint8Array())
 }
 
 /** Runs work in a folder that is gone afterwards. */
-export async function inFolder(files: Record<string, string | Uint8Array>, work: (path: string) => Promise<void>): Promise<void> {
+export async function inFolder(
+  files: Record<string, string | Uint8Array>,
+  work: (path: string) => Promise<void>,
+): Promise<void> {
   const path = await mkdtemp(join(tmpdir(), 'gleaner-models-'));
   try {
     for (const [name, content] of Object.entries(files)) await writeFile(join(path, name), content);
@@ -88,7 +99,10 @@ export async function inFolder(files: Record<string, string | Uint8Array>, work:
   }
 }
 
-export function modelFiles(values: ConfigValues, tensors: readonly TestTensor[] = tensorsOf(describe(values))): Record<string, string | Uint8Array> {
+export function modelFiles(
+  values: ConfigValues,
+  tensors: readonly TestTensor[] = tensorsOf(describe(values)),
+): Record<string, string | Uint8Array> {
   return { 'config.json': JSON.stringify(values), 'model.safetensors': safetensorsBytes(tensors) };
 }
 

@@ -8,7 +8,16 @@ import * as assert from 'uvu/assert';
 import { GleanerError } from '../../src/common/errors.js';
 import { openModelFolder, readConfigOnly } from '../../src/models/folder.js';
 import { planSave } from '../../src/models/save.js';
-import { type ConfigValues, inFolder, llamaConfig, mistralConfig, modelFiles, neoxConfig, shardedFiles, withHeader } from '../models/tiny_folder.js';
+import {
+  type ConfigValues,
+  inFolder,
+  llamaConfig,
+  mistralConfig,
+  modelFiles,
+  neoxConfig,
+  shardedFiles,
+  withHeader,
+} from '../models/tiny_folder.js';
 import { suite } from '../support/suite.js';
 
 type Mutation =
@@ -23,16 +32,61 @@ const place = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });
 const file = fc.nat(7);
 const deep = JSON.parse(`${'['.repeat(2000)}${']'.repeat(2000)}`);
 const strange = fc.oneof(
-  fc.constantFrom<unknown>(null, true, false, 0, -1, 0.5, 1, 2, 3, 7, 1e3, 1e9, 2 ** 31, 2 ** 53, 1e308, -1e308, '', 'x', '../x.safetensors', '__proto__', [], {}, [0], [[]], { a: 1 }, deep),
+  fc.constantFrom<unknown>(
+    null,
+    true,
+    false,
+    0,
+    -1,
+    0.5,
+    1,
+    2,
+    3,
+    7,
+    1e3,
+    1e9,
+    2 ** 31,
+    2 ** 53,
+    1e308,
+    -1e308,
+    '',
+    'x',
+    '../x.safetensors',
+    '__proto__',
+    [],
+    {},
+    [0],
+    [[]],
+    { a: 1 },
+    deep,
+  ),
   fc.integer(),
   fc.double(),
   fc.string(),
-  fc.constantFrom('linear', 'llama3', 'yarn', 'float16', 'F16', 'BF16', 'F64', 'BOOL', 'gelu', 'LlamaForCausalLM', 'mistral', 'constructor'),
+  fc.constantFrom(
+    'linear',
+    'llama3',
+    'yarn',
+    'float16',
+    'F16',
+    'BF16',
+    'F64',
+    'BOOL',
+    'gelu',
+    'LlamaForCausalLM',
+    'mistral',
+    'constructor',
+  ),
 );
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   fc.record({ kind: fc.constant('flip' as const), file, at: place, bit: fc.nat(7) }),
   fc.record({ kind: fc.constant('cut' as const), file, at: place }),
-  fc.record({ kind: fc.constant('insert' as const), file, at: place, bytes: fc.uint8Array({ minLength: 1, maxLength: 9 }) }),
+  fc.record({
+    kind: fc.constant('insert' as const),
+    file,
+    at: place,
+    bytes: fc.uint8Array({ minLength: 1, maxLength: 9 }),
+  }),
   { arbitrary: fc.record({ kind: fc.constant('edit' as const), file, at: place, value: strange }), weight: 3 },
   fc.record({ kind: fc.constant('remove' as const), file, at: place }),
   fc.record({ kind: fc.constant('copy' as const), file, at: place, to: place }),
@@ -49,7 +103,10 @@ function split(name: string, content: Buffer): { json: Buffer; data: Buffer; hea
 function places(value: unknown): [Record<string, unknown>, string][] {
   if (typeof value !== 'object' || value === null) return [];
   const holder: Record<string, unknown> = Object.assign(value);
-  return Object.entries(holder).flatMap(([key, inner]): [Record<string, unknown>, string][] => [[holder, key], ...places(inner)]);
+  return Object.entries(holder).flatMap(([key, inner]): [Record<string, unknown>, string][] => [
+    [holder, key],
+    ...places(inner),
+  ]);
 }
 
 function mutate(name: string, content: Buffer, change: Mutation): Uint8Array {
@@ -105,19 +162,41 @@ async function largestBuffer(work: () => Promise<void>): Promise<number> {
 }
 
 const generation = { 'generation_config.json': '{"eos_token_id":[1,2]}' };
-const rope = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 16 };
+const rope = {
+  rope_type: 'llama3',
+  factor: 8,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 16,
+};
 const configs: ConfigValues[] = [
-  { ...neoxConfig, rope_parameters: { rope_type: 'linear', factor: 2, rope_theta: 100, partial_rotary_factor: 0.5 }, dtype: 'float32' },
-  { ...llamaConfig, rope_scaling: rope, rope_theta: 10000, head_dim: 2, torch_dtype: 'float16', tie_word_embeddings: true },
+  {
+    ...neoxConfig,
+    rope_parameters: { rope_type: 'linear', factor: 2, rope_theta: 100, partial_rotary_factor: 0.5 },
+    dtype: 'float32',
+  },
+  {
+    ...llamaConfig,
+    rope_scaling: rope,
+    rope_theta: 10000,
+    head_dim: 2,
+    torch_dtype: 'float16',
+    tie_word_embeddings: true,
+  },
   { ...mistralConfig, sliding_window: 8, tie_word_embeddings: false },
 ];
 
 suite('damaged model folders', (test) => {
   for (const config of configs) {
-    for (const [layout, files] of [['one file', modelFiles(config)], ['shards', shardedFiles(config)]] as const) {
+    for (const [layout, files] of [
+      ['one file', modelFiles(config)],
+      ['shards', shardedFiles(config)],
+    ] as const) {
       test(`${config.model_type}, ${layout}: opened or refused, never worse`, () =>
         inFolder({ ...files, ...generation }, async (path) => {
-          const all = Object.entries({ ...files, ...generation }).map(([name, content]) => [name, Buffer.from(content)] as const);
+          const all = Object.entries({ ...files, ...generation }).map(
+            ([name, content]) => [name, Buffer.from(content)] as const,
+          );
           const outcomes = { opened: 0, refused: 0 };
           const property = fc.asyncProperty(mutation, async (change) => {
             const [name, content] = all[change.file % all.length] ?? [];
@@ -126,7 +205,10 @@ suite('damaged model folders', (test) => {
             await writeFile(join(path, name), damaged);
             try {
               const largest = await largestBuffer(() => openAndCheck(path, outcomes));
-              assert.ok(largest <= Math.max(8, damaged.length, ...all.map(([, bytes]) => bytes.length)), `a buffer of ${largest} bytes`);
+              assert.ok(
+                largest <= Math.max(8, damaged.length, ...all.map(([, bytes]) => bytes.length)),
+                `a buffer of ${largest} bytes`,
+              );
             } finally {
               await writeFile(join(path, name), content);
             }

@@ -79,7 +79,8 @@ TEST_CASE("narrowing rounds to nearest, ties to even") {
     const std::vector<double> values = magnitudes(format);
     int wrong = 0;
     const auto check = [&](float value) {
-      const auto expected = static_cast<uint16_t>(nearest(values, std::fabs(static_cast<double>(value))) | (std::signbit(value) ? 0x8000 : 0));
+      const auto expected =
+          static_cast<uint16_t>(nearest(values, std::fabs(static_cast<double>(value))) | (std::signbit(value) ? 0x8000 : 0));
       wrong += format.narrow(value) != expected;
     };
     // Around every value and every midpoint between two: the midpoint itself and its fp32 neighbours on both sides.
