@@ -89,8 +89,8 @@ const size = z
   .max(2 ** 24);
 const tokenId = z.int();
 
-/** A size with a default; also what `null` is not allowed for. */
-export const sizeField = (absent: number) => size.default(absent);
+/** A side of a matrix, with its default. Not 1: native tells a vector from a matrix by its single row. */
+export const sizeField = (absent: number) => size.min(2).default(absent);
 export const epsField = (absent: number) => z.number().positive().max(1).default(absent);
 export const optionalSize = size.nullish();
 

@@ -99,6 +99,7 @@ const cases: [string, ConfigValues, string[]][] = [
   ['a size that is text', { ...llamaConfig, hidden_size: '8' }, ['hidden_size is "8"', 'number']],
   ['a size that is null', { ...llamaConfig, vocab_size: null }, ['vocab_size is null']],
   ['a size of 0', { ...llamaConfig, intermediate_size: 0 }, ['intermediate_size is 0']],
+  ['a matrix of one row', { ...neoxConfig, intermediate_size: 1 }, ['intermediate_size is 1']],
   ['half a layer', { ...llamaConfig, num_hidden_layers: 1.5 }, ['num_hidden_layers is 1.5']],
   ['a billion layers', { ...llamaConfig, num_hidden_layers: 1e9 }, ['num_hidden_layers is 1000000000']],
   [
