@@ -45,8 +45,12 @@ void Engine::fill_random(uint64_t seed, double stddev) {
 }
 
 void Engine::save(const std::string& path, std::span<const std::byte> header, std::span<const SavePiece> pieces) {
-  SafetensorsWriter writer(path);
-  writer.write_bytes(header);
+  uint64_t data_bytes = 0;
+  for (const SavePiece& piece : pieces) {
+    const Parameter& parameter = parameters_.at(piece.parameter);
+    data_bytes += static_cast<uint64_t>(piece.rows * (parameter.rows == 1 ? 1 : parameter.cols) * dtype_bytes(piece.dtype));
+  }
+  SafetensorsWriter writer(path, header, data_bytes);
   for (const SavePiece& piece : pieces) {
     const Tensor all = parameters_.at(piece.parameter).weight.value;
     const Tensor value = all.rows == 1 ? Tensor::f32(all.f32(), all.cols, 1) : all;

@@ -14,8 +14,7 @@
 
 namespace gleaner {
 
-/// A linear map's weight [out, in] and, where set, the copies a backend keeps to multiply faster. Both copies are optional for correctness:
-/// a null copy is packed per call.
+/// A linear map's weight [out, in] and the copies that a backend multiplies with. A product whose copy is null is ERR_GLEANER_INTERNAL.
 struct Weight {
   Tensor value;
   float* packed_forward = nullptr;   // for y = x W^T

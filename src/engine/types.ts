@@ -127,6 +127,10 @@ export interface Trainer {
   resetOptimizer(): Promise<void>;
   /** Runs work with the weights that training began with, then puts today's weights back. No update is possible inside. */
   withInitialWeights<T>(work: () => Promise<T>): Promise<T>;
+  /** Keeps a copy of today's weights as the round's. */
+  markRound(): Promise<void>;
+  /** Runs work with the weights of the last markRound, then puts today's back. No update is possible inside. */
+  withRoundWeights<T>(work: () => Promise<T>): Promise<T>;
 }
 
 /** Bytes by purpose. */
@@ -151,6 +155,8 @@ export interface PlanSettings {
     micro_batch_tokens: number;
     /** Longest path (prompt + response). */
     max_length: number;
+    /** A second copy of the weights is kept (markRound). */
+    keeps_round?: boolean;
   };
   /** null: no generation. */
   generation: null | { batch_size: number; max_length: number };

@@ -47,11 +47,15 @@ void attention_cached(ThreadPool& pool, Isa isa, std::span<const CachedQuery> qu
     scores += queries[i].count * end;
     blocks.add(static_cast<int32_t>(i), queries[i].count, group, end);
   }
-  const int64_t thread_floats = forward_thread_floats(group, head_dim, path);
+  // One new row a sequence: a chunk takes all its heads, so that the cache's rows are read through, not in strips.
+  const bool decode = q.rows == static_cast<int64_t>(queries.size());
+  const int64_t together = decode && blocks.size() >= 2 * pool.threads() ? shape.kv_heads : 1;
+  const int64_t strips = shape.kv_heads / together;
+  const int64_t thread_floats = forward_thread_floats(group * together, head_dim, path);
   float* scratches = workspace + block_list_floats(q.rows);
-  run_chunks(pool, blocks.size() * shape.kv_heads, scores * shape.heads * head_dim, [&](int64_t chunk, int worker) {
-    const Block& block = blocks[chunk / shape.kv_heads];
-    const int64_t kv_head = chunk % shape.kv_heads, head = kv_head * group;
+  run_chunks(pool, blocks.size() * strips, scores * shape.heads * head_dim, [&](int64_t chunk, int worker) {
+    const Block& block = blocks[chunk / strips];
+    const int64_t kv_head = chunk % strips * together, head = kv_head * group;
     const CachedQuery& query = queries[static_cast<size_t>(block.range)];
     const int64_t row = query.row + block.first, position = query.position + block.first;
     const int64_t base = path_base(position, shape.window);
@@ -68,6 +72,7 @@ void attention_cached(ThreadPool& pool, Isa isa, std::span<const CachedQuery> qu
                            .base = base,
                            .position = position,
                            .queries = block.queries,
+                           .kv_heads = together,
                            .group = group,
                            .head_dim = head_dim,
                            .window = shape.window,

@@ -1,5 +1,5 @@
 // The serial inner part of attention, one table of functions an instruction set. Forest and paged cache both arrive here as a path: a list
-// of key rows by absolute position. A block's rows are (query, head of the kv head's group), query-major.
+// of key rows by absolute position. A kv head's rows are (query, head of its group), query-major.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -18,9 +18,9 @@ constexpr int64_t round_up(int64_t value, int64_t unit) { return (value + unit -
 constexpr int64_t padded_head_dim(int64_t head_dim) { return round_up(head_dim, 16); }
 constexpr int64_t max_block_rows(int64_t group) { return std::max(kBlockRows, group); }
 
-/// Queries at positions [position, position + queries) of one path and the heads of one kv head.
+/// Queries at positions [position, position + queries) of one path and the heads of kv_heads neighbouring kv heads.
 struct ForwardBlock {
-  const float* k = nullptr;  // the kv head's first column
+  const float* k = nullptr;  // the first kv head's first column
   const float* v = nullptr;
   int64_t k_stride = 0;
   int64_t v_stride = 0;
@@ -28,11 +28,12 @@ struct ForwardBlock {
   int64_t base = 0;                   // a multiple of kPathAlignment, not above the first position seen
   int64_t position = 0;
   int64_t queries = 0;
-  int64_t group = 0;
+  int64_t kv_heads = 1;
+  int64_t group = 0;  // heads of one kv head
   int64_t head_dim = 0;
   int64_t window = 0;
   float scale = 1;
-  const float* q = nullptr;  // first query, first head of the group
+  const float* q = nullptr;  // first query, first head
   int64_t q_stride = 0;
   float* out = nullptr;
   int64_t out_stride = 0;

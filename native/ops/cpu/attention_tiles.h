@@ -139,104 +139,125 @@ inline int64_t seen_from(int64_t position, int64_t window) { return window > 0 ?
 inline int64_t down(int64_t column) { return column / kWidth * kWidth; }
 inline int64_t up(int64_t column) { return (column + kWidth - 1) / kWidth * kWidth; }
 
-/// p·V of one row straight from the keys' rows: packing would cost more than it saves.
+/// out += p·V of one row straight from the keys' rows: packing would cost more than it saves.
 template <int kVectors>
-inline void weighted_sum(const ForwardBlock& block, Visible visible, const float* p, int64_t column, float* out) {
+inline void weighted_sum(const float* v, int64_t v_stride, const int32_t* key_rows, const float* p, int64_t keys, float* out) {
   Vec sums[kVectors];
 #pragma GCC unroll 4
-  for (int j = 0; j < kVectors; ++j) sums[j] = broadcast(0);
-  for (int64_t i = visible.begin; i < visible.end; ++i) {
-    const float* v = block.v + block.key_rows[i] * block.v_stride + column;
+  for (int j = 0; j < kVectors; ++j) sums[j] = load(out + j * kWidth);
+  for (int64_t i = 0; i < keys; ++i) {
+    const float* from = v + key_rows[i] * v_stride;
     const Vec x = broadcast(p[i]);
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) sums[j] = fma(x, load(v + j * kWidth), sums[j]);
+    for (int j = 0; j < kVectors; ++j) sums[j] = fma(x, load(from + j * kWidth), sums[j]);
   }
 #pragma GCC unroll 4
-  for (int j = 0; j < kVectors; ++j) store(out + column + j * kWidth, sums[j]);
+  for (int j = 0; j < kVectors; ++j) store(out + j * kWidth, sums[j]);
+}
+
+/// Scores of one row become probabilities times their sum, which is returned; `maximum` is what was subtracted.
+inline float softmax_row(float* row, Visible visible, float& maximum) {
+  const int64_t begin = down(visible.begin), end = up(visible.end);
+  std::fill(row + begin, row + visible.begin, kMinusInfinity);
+  std::fill(row + visible.end, row + end, kMinusInfinity);
+  Vec most = broadcast(kMinusInfinity);
+  for (int64_t i = begin; i < end; i += kWidth) most = max(most, load(row + i));
+  maximum = max_of_lanes(most);
+  const Vec shift = broadcast(maximum);
+  Vec sums = broadcast(0);
+  for (int64_t i = begin; i < end; i += kWidth) {
+    const Vec p = exp2_of(load(row + i) - shift);
+    store(row + i, p);
+    sums = sums + p;
+  }
+  return sum_of_lanes(sums);
 }
 
 void forward_block(const ForwardBlock& block, float* scratch) {
-  const int64_t rows = block.queries * block.group;
+  const int64_t rows = block.queries * block.group, all_rows = rows * block.kv_heads;
   const int64_t head_dim = block.head_dim, padded = up(head_dim);
   const int64_t columns = block.position + block.queries - block.base;
   const int64_t ld = scores_stride(columns);
-  float* q = scratch;                                   // [rows, padded], times scale·log2(e)
-  float* out = q + rows * padded;                       // [rows, padded]
-  float* packed = out + rows * padded;                  // a panel of keys, then blocks of values
+  float* q = scratch;                        // [kv_heads, rows, padded], times scale·log2(e)
+  float* out = q + all_rows * padded;        // [kv_heads, rows, padded]
+  float* packed = out + all_rows * padded;   // a panel of keys, then blocks of values
   float* inverse = packed + kBlockKeys * padded_head_dim(head_dim);
-  Visible* visible = reinterpret_cast<Visible*>(inverse + round_up(rows, 16));
-  float* scores = inverse + 3 * round_up(rows, 16);     // [rows, ld]
+  Visible* visible = reinterpret_cast<Visible*>(inverse + round_up(all_rows, 16));
+  float* scores = inverse + 3 * round_up(all_rows, 16);  // [kv_heads, rows, ld]
 
+  const auto column_of = [&](int64_t kv_head, int64_t r) { return (kv_head * block.group + r % block.group) * head_dim; };
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t query = r / block.group, position = block.position + query;
-    pack_row(block.q + query * block.q_stride + (r % block.group) * head_dim, head_dim, padded, block.scale * kLog2e, q + r * padded);
+    for (int64_t h = 0; h < block.kv_heads; ++h) {
+      pack_row(block.q + query * block.q_stride + column_of(h, r), head_dim, padded, block.scale * kLog2e, q + (h * rows + r) * padded);
+    }
     visible[r] = {static_cast<int32_t>(std::max<int64_t>(0, seen_from(position, block.window) - block.base)),
                   static_cast<int32_t>(position + 1 - block.base)};
   }
 
   int64_t first = 0, last = 0;  // rows that see the panel: both move on, as both ends of `visible` grow with the row
-  for (int64_t column = down(visible[0].begin) / kPanel * kPanel; column < columns; column += kPanel) {
+  for (int64_t column = visible[0].begin / kPanel * kPanel; column < columns; column += kPanel) {
     while (visible[first].end <= column) ++first;
     while (last < rows && visible[last].begin < column + kPanel) ++last;
     const int32_t* key_rows = block.key_rows + column;
     const int64_t seen = std::max<int64_t>(0, visible[first].begin - column);  // earlier keys may have no row any more
-    pack_panel([&](int64_t i) { return block.k + key_rows[std::max(i, seen)] * block.k_stride; }, std::min(kPanel, columns - column), head_dim,
-               packed);
-    product<false>(last - first, kPanelVectors, [&](int64_t, int64_t) { return Range{0, head_dim}; }, q + first * padded, padded, packed, kPanel,
-                   false, scores + first * ld + column, ld);
+    for (int64_t h = 0; h < block.kv_heads; ++h) {
+      pack_panel([&](int64_t i) { return block.k + key_rows[std::max(i, seen)] * block.k_stride + h * head_dim; },
+                 std::min(kPanel, columns - column), head_dim, packed);
+      product<false>(last - first, kPanelVectors, [&](int64_t, int64_t) { return Range{0, head_dim}; }, q + (h * rows + first) * padded, padded,
+                     packed, kPanel, false, scores + (h * rows + first) * ld + column, ld);
+    }
   }
 
   for (int64_t r = 0; r < rows; ++r) {
-    float* row = scores + r * ld;
-    const int64_t begin = down(visible[r].begin), end = up(visible[r].end);
-    std::fill(row + begin, row + visible[r].begin, kMinusInfinity);
-    std::fill(row + visible[r].end, row + end, kMinusInfinity);
-    Vec most = broadcast(kMinusInfinity);
-    for (int64_t i = begin; i < end; i += kWidth) most = max(most, load(row + i));
-    const float maximum = max_of_lanes(most);
-    const Vec shift = broadcast(maximum);
-    Vec sums = broadcast(0);
-    for (int64_t i = begin; i < end; i += kWidth) {
-      const Vec p = exp2_of(load(row + i) - shift);
-      store(row + i, p);
-      sums = sums + p;
+    const int64_t widest_begin = visible[std::max<int64_t>(0, r - kTileRows + 1)].begin, begin = down(visible[r].begin);
+    const int64_t widest_end = visible[std::min(rows - 1, r + kTileRows - 1)].end, end = up(visible[r].end);
+    for (int64_t h = 0; h < block.kv_heads; ++h) {
+      float* row = scores + (h * rows + r) * ld;
+      float maximum;
+      const float sum = softmax_row(row, visible[r], maximum);
+      inverse[h * rows + r] = 1 / sum;
+      if (block.lse != nullptr) {
+        block.lse[(r / block.group) * block.lse_stride + h * block.group + r % block.group] =
+            static_cast<float>((static_cast<double>(maximum) + std::log2(static_cast<double>(sum))) * kLn2);
+      }
+      // A tile reads the union of its rows' columns.
+      for (int64_t i = widest_begin; i < begin; ++i) row[i] = 0;
+      for (int64_t i = end; i < widest_end; ++i) row[i] = 0;
     }
-    const float sum = sum_of_lanes(sums);
-    inverse[r] = 1 / sum;
-    if (block.lse != nullptr) {
-      block.lse[(r / block.group) * block.lse_stride + r % block.group] =
-          static_cast<float>((static_cast<double>(maximum) + std::log2(static_cast<double>(sum))) * kLn2);
-    }
-    // A tile reads the union of its rows' columns.
-    for (int64_t i = visible[std::max<int64_t>(0, r - kTileRows + 1)].begin; i < begin; ++i) row[i] = 0;
-    for (int64_t i = end; i < visible[std::min(rows - 1, r + kTileRows - 1)].end; ++i) row[i] = 0;
   }
 
-  if (rows == 1 && padded == head_dim) {
-    int64_t column = 0;
-    for (; column + 4 * kWidth <= padded; column += 4 * kWidth) weighted_sum<4>(block, visible[0], scores, column, out);
-    for (; column + 2 * kWidth <= padded; column += 2 * kWidth) weighted_sum<2>(block, visible[0], scores, column, out);
-    for (; column < padded; column += kWidth) weighted_sum<1>(block, visible[0], scores, column, out);
-  } else {
-    std::fill(out, out + rows * padded, 0.0f);
-    first = last = 0;
-    for (int64_t column = visible[0].begin; column < columns; column += kBlockKeys) {
-      const int64_t keys = std::min(kBlockKeys, columns - column);
-      while (visible[first].end <= column) ++first;
-      while (last < rows && visible[last].begin < column + keys) ++last;
-      for (int64_t i = 0; i < keys; ++i) {
-        pack_row(block.v + block.key_rows[column + i] * block.v_stride, head_dim, padded, 1, packed + i * padded);
+  std::fill(out, out + all_rows * padded, 0.0f);
+  first = last = 0;
+  for (int64_t column = visible[0].begin; column < columns; column += kBlockKeys) {
+    const int64_t keys = std::min(kBlockKeys, columns - column);
+    while (visible[first].end <= column) ++first;
+    while (last < rows && visible[last].begin < column + keys) ++last;
+    const int32_t* key_rows = block.key_rows + column;
+    for (int64_t h = 0; h < block.kv_heads; ++h) {
+      const float* v = block.v + h * head_dim;
+      const float* p = scores + (h * rows + first) * ld + column;
+      float* to = out + (h * rows + first) * padded;
+      if (rows == 1 && padded == head_dim) {
+        int64_t d = 0;
+        for (; d + 4 * kWidth <= padded; d += 4 * kWidth) weighted_sum<4>(v + d, block.v_stride, key_rows, p, keys, to + d);
+        for (; d + 2 * kWidth <= padded; d += 2 * kWidth) weighted_sum<2>(v + d, block.v_stride, key_rows, p, keys, to + d);
+        for (; d < padded; d += kWidth) weighted_sum<1>(v + d, block.v_stride, key_rows, p, keys, to + d);
+        continue;
       }
+      for (int64_t i = 0; i < keys; ++i) pack_row(v + key_rows[i] * block.v_stride, head_dim, padded, 1, packed + i * padded);
       const auto depth_of = [&](int64_t row, int64_t count) {
         return Range{std::max<int64_t>(0, visible[first + row].begin - column),
                      std::min<int64_t>(keys, visible[first + row + count - 1].end - column)};
       };
-      product<false>(last - first, padded / kWidth, depth_of, scores + first * ld + column, ld, packed, padded, true, out + first * padded, padded);
+      product<false>(last - first, padded / kWidth, depth_of, p, ld, packed, padded, true, to, padded);
     }
   }
   for (int64_t r = 0; r < rows; ++r) {
-    float* to = block.out + (r / block.group) * block.out_stride + (r % block.group) * head_dim;
-    pack_row(out + r * padded, head_dim, head_dim, inverse[r], to);
+    for (int64_t h = 0; h < block.kv_heads; ++h) {
+      pack_row(out + (h * rows + r) * padded, head_dim, head_dim, inverse[h * rows + r],
+               block.out + (r / block.group) * block.out_stride + column_of(h, r));
+    }
   }
 }
 

@@ -1,0 +1,512 @@
+// The engine's typed façade: one loaded model, commands as promises. Ids and numbers in and out; text lives above.
+
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { GleanerError } from '../common/errors.js';
+import type { Config } from '../models/config.js';
+import { openModelFolder, type ParameterSource, readConfigOnly } from '../models/folder.js';
+import type { DecoderSpec, ModelDescription } from '../models/spec.js';
+import { addon, type NativeEngine, type NativeJob, type NativeObjective, type NativeOps, type NativeStepResult } from './addon.js';
+import { microBatch, packTrees, type Tree, treeOfPair, treeOfRow, treesOfRows, treeTokens } from './forest.js';
+import { nativeError } from './native_error.js';
+import { writeModelFolder } from './save.js';
+import type {
+  GenerateOptions,
+  GeneratedRow,
+  GeneratePrompt,
+  MemoryPlan,
+  OptimizerSettings,
+  PlanSettings,
+  ScoredRow,
+  StepSettings,
+  TokenRow,
+  Trainer,
+  UpdateBatch,
+  UpdateResult,
+} from './types.js';
+
+/** Prompt tokens of one prefill pass. */
+const PREFILL_TOKENS = 512;
+/** Tokens of one scoring pass when no training was prepared. */
+const SCORE_TOKENS = 2048;
+const GENERATE_BATCH = 32;
+
+export interface EngineOptions {
+  /** Default: as many as the machine has cores. */
+  threads?: number | undefined;
+  backend?: 'auto' | 'cpu' | undefined;
+  isa?: 'auto' | 'portable' | 'avx2' | 'avx512' | undefined;
+  /** 0: no limit. */
+  memory_limit_bytes?: number | undefined;
+  /** random: config.json alone suffices; N(0, initializer_range), seeded. */
+  init?: 'pretrained' | 'random' | undefined;
+  seed?: number | undefined;
+  /** Positions that rope tables and sequences may reach; default: the config's. */
+}
+
+export interface TrainingOptions {
+  optimizer: OptimizerSettings;
+  activations: 'keep' | 'recompute';
+  /** Most tokens of one micro-batch. */
+  micro_batch_tokens: number;
+  /** Longest path (prompt + response). */
+  max_length: number;
+}
+
+/** What doctor prints. */
+export interface EngineInfo {
+  backend: 'cpu';
+  isa: string;
+  cpu: string;
+  cores: number;
+  memory_bytes: number;
+}
+
+export function engineInfo(): EngineInfo {
+  return { backend: 'cpu', isa: addon().cpuInfo().isa, cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), memory_bytes: totalmem() };
+}
+
+export class Engine implements Trainer {
+  readonly description: ModelDescription;
+  readonly threads: number;
+  readonly #native: NativeEngine;
+  readonly #config: Config;
+  readonly #files: readonly string[];
+  readonly #initialise: () => NativeJob<void>;
+  #training: TrainingOptions | undefined;
+  #updating = false;
+
+  private constructor(native: NativeEngine, threads: number, config: Config, description: ModelDescription, files: readonly string[], initialise: () => NativeJob<void>) {
+    this.#native = native;
+    this.threads = threads;
+    this.#config = config;
+    this.description = description;
+    this.#files = files;
+    this.#initialise = initialise;
+  }
+
+  /** Loads a Hugging Face folder, or, with init: random, makes a model from its config.json. */
+  static async load(path: string, options: EngineOptions = {}): Promise<Engine> {
+    const ops = nativeOps(options);
+    const random = options.init === 'random';
+    const folder = random ? { ...(await readConfigOnly(path)), sources: [] } : await openModelFolder(path);
+    const native = construct(folder.description.spec, ops, options.memory_limit_bytes ?? 0);
+    const seed = options.seed ?? 0;
+    const initialise = random
+      ? () => native.fillRandom({ seed, stddev: folder.description.initializer_range })
+      : loader(native, folder.sources);
+    const engine = new Engine(native, ops.threads, folder.config, folder.description, folder.files, initialise);
+    try {
+      await settle(initialise());
+    } catch (error) {
+      await native.close();
+      throw error;
+    }
+    return engine;
+  }
+
+  /** Bytes by purpose, before anything is loaded. */
+  static plan(spec: DecoderSpec, settings: PlanSettings): MemoryPlan {
+    const { training, generation } = settings;
+    const plan = addon().planMemory(
+      spec,
+      {
+        ...(training ? { training: { ...training } } : {}),
+        ...(generation ? { generation: { ...generation, prefill_tokens: PREFILL_TOKENS } } : {}),
+      },
+      nativeOps({ threads: settings.threads }),
+    );
+    if (!training?.keeps_round) return plan;
+    return { ...plan, weights: plan.weights + plan.gradients, total_bytes: plan.total_bytes + plan.gradients };
+  }
+
+  get spec(): DecoderSpec {
+    return this.description.spec;
+  }
+
+  /** Gradients, optimiser state and activations are allocated here, as planned. */
+  async prepareTraining(options: TrainingOptions): Promise<void> {
+    const { optimizer } = options;
+    const adamw = optimizer.name === 'adamw';
+    await settle(
+      this.#native.prepareTraining(
+        { optimizer: optimizer.name, activations: options.activations, micro_batch_tokens: options.micro_batch_tokens, max_length: options.max_length },
+        {
+          name: optimizer.name,
+          beta1: adamw ? optimizer.betas[0] : 0,
+          beta2: adamw ? optimizer.betas[1] : 0,
+          alpha: adamw ? 0 : optimizer.alpha,
+          eps: optimizer.eps,
+          weight_decay: optimizer.weight_decay,
+        },
+      ),
+    );
+    this.#training = options;
+  }
+
+  async score(rows: readonly TokenRow[], options: { signal?: AbortSignal | undefined } = {}): Promise<ScoredRow[]> {
+    const scored = await this.scoreTrees(treesOfRows(rows, this.#budget()), options.signal);
+    return rows.map((row, i) => {
+      const { logprobs, greedy } = scored[i] ?? { logprobs: new Float32Array(), greedy: true };
+      return { id: row.id, logprob: sum(logprobs), token_logprobs: logprobs, greedy };
+    });
+  }
+
+  /** Logprobs of every sequence of the trees, in order. */
+  async scoreTrees(trees: readonly Tree[], signal?: AbortSignal): Promise<{ logprobs: Float32Array; greedy: boolean }[]> {
+    const results: { logprobs: Float32Array; greedy: boolean }[] = [];
+    // A few micro-batches a command, so that an abort or another caller never waits long.
+    for (const packed of packTrees(trees, this.#budget())) {
+      const [answer] = await this.#run(this.#native.score([microBatch(packed)]), signal);
+      if (!answer) continue;
+      let begin = 0;
+      for (const { tokens } of packed.flatMap((tree) => tree.sequences)) {
+        const end = begin + tokens.length;
+        results.push({ logprobs: answer.logprobs.slice(begin, end), greedy: answer.greedy.subarray(begin, end).every((equal) => equal === 1) });
+        begin = end;
+      }
+    }
+    return results;
+  }
+
+  /** Logits at every position of one sequence, [positions][vocab]; for inspection. */
+  async logits(ids: readonly number[]): Promise<Float32Array[]> {
+    const batch = microBatch([{ segments: [{ parent: -1, ids }], sequences: [], pairs: [] }]);
+    const flat = await settle(this.#native.logits(batch, Int32Array.from(ids.keys())));
+    return ids.map((_, i) => flat.slice(i * this.spec.vocab, (i + 1) * this.spec.vocab));
+  }
+
+  async generate(prompts: readonly GeneratePrompt[], options: GenerateOptions): Promise<GeneratedRow[]> {
+    if (prompts.length === 0) return [];
+    const lengths = Int32Array.from(prompts, ({ prompt_ids }) => prompt_ids.length);
+    const ids = new Int32Array(sum(lengths));
+    let begin = 0;
+    for (const { prompt_ids } of prompts) {
+      ids.set(prompt_ids, begin);
+      begin += prompt_ids.length;
+    }
+    // A caller's stop takes effect some tokens later natively; cutting at the place that it named makes the result exact.
+    const stoppedAt = new Map<number, number>();
+    const { onToken } = options;
+    const job: NativeJob<Awaited<ReturnType<NativeEngine['generate']>['promise']>> = this.#native.generate(
+      ids,
+      lengths,
+      Float64Array.from(prompts, ({ sample_id }) => sample_id),
+      {
+        max_new_tokens: options.max_new_tokens,
+        temperature: options.temperature,
+        top_p: options.top_p,
+        top_k: options.top_k,
+        seed: options.seed,
+        eos_ids: Int32Array.from(options.eos_token_ids),
+        stop_ids: Int32Array.from(options.stop_token_ids ?? []),
+        batch_size: Math.min(prompts.length, options.batch_size ?? GENERATE_BATCH),
+        max_length: lengths.reduce((a, b) => Math.max(a, b), 0) + options.max_new_tokens,
+        prefill_tokens: PREFILL_TOKENS,
+      },
+      onToken &&
+        ((events) => {
+          for (let i = 0; i < events.length; i += 3) {
+            const [prompt = 0, token = 0, position = 0] = events.subarray(i, i + 3);
+            if (stoppedAt.has(prompt) || !onToken({ prompt, token, position })) continue;
+            stoppedAt.set(prompt, position);
+            this.#native.stopPrompt(job.task, prompt);
+          }
+        }),
+    );
+    const responses = await this.#run(job, options.signal);
+    return responses.map((response, i) => {
+      const stop = stoppedAt.get(i);
+      const length = stop === undefined ? response.response_ids.length : stop + 1;
+      const eos = options.eos_token_ids.includes(response.response_ids[length - 1] ?? -1);
+      const full_logprobs = response.full_logprobs.slice(0, length);
+      return {
+        response_ids: response.response_ids.slice(0, length),
+        token_logprobs: response.token_logprobs.slice(0, length),
+        full_logprobs,
+        logprob: sum(full_logprobs),
+        finish_reason: stop === undefined ? response.finish_reason : eos ? 'eos' : 'stop',
+      };
+    });
+  }
+
+  async update(batch: UpdateBatch, step: StepSettings): Promise<UpdateResult> {
+    const settings = { learning_rate: step.learning_rate, max_grad_norm: step.max_grad_norm ?? 0 };
+    if (this.#updating) throw new GleanerError('ERR_GLEANER_BUSY', 'an update is running already', 'await it before the next');
+    this.#updating = true;
+    try {
+      const { trees, objective } = this.#prepare(batch);
+      const batches = packTrees(trees, this.#budget());
+      const result =
+        objective === undefined && batch.objective.name === 'custom'
+          ? await this.#customUpdate(batches, batch, settings, step.signal)
+          : await this.#run(this.#native.update(batches.map(microBatch), required(objective), settings), step.signal);
+      return updateResult(result, batch, batches.length);
+    } finally {
+      this.#updating = false;
+    }
+  }
+
+  /** Loss and gradients by Hugging Face tensor, without a step; for tests and tools. */
+  async gradients(batch: UpdateBatch): Promise<{ result: UpdateResult; gradients: Map<string, Float32Array> }> {
+    const { trees, objective } = this.#prepare(batch);
+    return this.gradientsOfTrees(trees, required(objective), batch);
+  }
+
+  /** The same for trees of the caller's own. */
+  async gradientsOfTrees(
+    trees: readonly Tree[],
+    objective: NativeObjective,
+    batch?: UpdateBatch,
+  ): Promise<{ result: UpdateResult; gradients: Map<string, Float32Array> }> {
+    const batches = packTrees(trees, this.#budget());
+    const result = await settle(this.#native.accumulate(batches.map(microBatch), objective));
+    const gradients = await this.readTensors(true);
+    await settle(this.#native.clearGradients());
+    return { result: updateResult(result, batch, batches.length), gradients };
+  }
+
+  /** Weights (or gradients) by Hugging Face tensor name, fp32. */
+  async readTensors(gradient = false): Promise<Map<string, Float32Array>> {
+    const tensors = new Map(this.description.tensors.map(({ name, shape }) => [name, new Float32Array(shape.reduce((a, b) => a * b, 1))]));
+    for (const parameter of this.description.parameters) {
+      const values = await settle(this.#native.read(parameter.name, gradient));
+      const { cols } = parameter;
+      for (const slice of parameter.slices) {
+        tensors.get(slice.tensor)?.set(values.subarray(slice.row * cols, (slice.row + slice.rows) * cols), slice.tensor_row * cols);
+      }
+    }
+    return tensors;
+  }
+
+  /** New values for Hugging Face tensors. */
+  async writeTensors(tensors: ReadonlyMap<string, Float32Array>): Promise<void> {
+    for (const parameter of this.description.parameters) {
+      const { cols } = parameter;
+      const values = new Float32Array(parameter.rows * cols);
+      for (const slice of parameter.slices) {
+        const tensor = tensors.get(slice.tensor);
+        if (!tensor) throw new GleanerError('ERR_GLEANER_USAGE', `no values were given for tensor ${slice.tensor}`);
+        values.set(tensor.subarray(slice.tensor_row * cols, (slice.tensor_row + slice.rows) * cols), slice.row * cols);
+      }
+      await settle(this.#native.write(parameter.name, values));
+    }
+  }
+
+  async resetOptimizer(): Promise<void> {
+    await settle(this.#native.resetOptimizer());
+  }
+
+  async withInitialWeights<T>(work: () => Promise<T>): Promise<T> {
+    await settle(this.#native.putWeightsAside());
+    try {
+      await settle(this.#initialise());
+      return await work();
+    } finally {
+      await settle(this.#native.bringWeightsBack());
+    }
+  }
+
+  async markRound(): Promise<void> {
+    await settle(this.#native.rememberRound());
+  }
+
+  async withRoundWeights<T>(work: () => Promise<T>): Promise<T> {
+    await settle(this.#native.swapRound());
+    try {
+      return await work();
+    } finally {
+      await settle(this.#native.swapRound());
+    }
+  }
+
+  /** A Hugging Face folder that transformers loads. files: what to take along in place of the files the model came with. */
+  async save(path: string, options: { dtype?: 'F32' | 'F16' | 'BF16'; files?: readonly string[] } = {}): Promise<void> {
+    await writeModelFolder(path, this.#config, this.description, options.dtype ?? 'F32', options.files ?? this.#files, (file, header, pieces) =>
+      settle(this.#native.save(file, header, pieces)),
+    );
+  }
+
+  /** What the engine holds now and the most that it ever held, in bytes. */
+  async memory(): Promise<{ current_bytes: number; peak_bytes: number }> {
+    return settle(this.#native.memory());
+  }
+
+  /** Ends running work with an AbortError and frees the model. */
+  async close(): Promise<void> {
+    await this.#native.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #budget(): number {
+    return this.#training?.micro_batch_tokens ?? SCORE_TOKENS;
+  }
+
+  /** Trees in the order of the data and the step's one denominator. */
+  #prepare(batch: UpdateBatch): { trees: Tree[]; objective: NativeObjective | undefined } {
+    if (!this.#training) throw new GleanerError('ERR_GLEANER_USAGE', 'update needs prepareTraining first');
+    const trees = 'pairs' in batch ? batch.pairs.map(treeOfPair) : batch.rows.map(treeOfRow);
+    for (const [i, tree] of trees.entries()) {
+      if (treeTokens(tree) > this.#training.micro_batch_tokens) {
+        const id = ('pairs' in batch ? batch.pairs : batch.rows)[i]?.id;
+        throw new GleanerError(
+          'ERR_GLEANER_MEMORY',
+          `row ${id} has ${treeTokens(tree)} tokens; a micro-batch was planned for ${this.#training.micro_batch_tokens}`,
+          'raise train.micro_batch_tokens or lower data.max_length',
+        );
+      }
+    }
+    return { trees, objective: nativeObjective(batch) };
+  }
+
+  async #customUpdate(
+    batches: readonly Tree[][],
+    batch: Extract<UpdateBatch, { rows: readonly TokenRow[] }>,
+    settings: { learning_rate: number; max_grad_norm: number },
+    signal: AbortSignal | undefined,
+  ): Promise<NativeStepResult> {
+    const { objective, rows } = batch;
+    if (objective.name !== 'custom') throw new GleanerError('ERR_GLEANER_INTERNAL', `${objective.name} is computed natively`);
+    const num_targets = rows.reduce((total, row) => total + row.response_ids.length, 0);
+    const denominator = objective.denominator === 'targets' ? num_targets : rows.length;
+    if (denominator === 0) throw noTargets();
+    const sequence_logprobs: number[] = [];
+    let loss = 0;
+    let num_tokens = 0;
+    let begin = 0;
+    try {
+      for (const packed of batches) {
+        const native = microBatch(packed);
+        const members = rows.slice(begin, begin + packed.length);
+        begin += packed.length;
+        num_tokens += native.ids.length;
+        const flat = await this.#run(this.#native.forward(native), signal);
+        const logprobs = split(flat, members);
+        const answer = objective.compute(members, logprobs);
+        loss += answer.loss / denominator;
+        sequence_logprobs.push(...logprobs.map(sum));
+        await this.#run(this.#native.backward(joined(answer.dlogprobs, members, denominator)), signal);
+      }
+    } catch (error) {
+      await settle(this.#native.clearGradients());
+      throw error;
+    }
+    const result = await settle(this.#native.step(loss, settings));
+    return { ...result, num_tokens, num_targets, sequence_logprobs: Float64Array.from(sequence_logprobs) };
+  }
+
+  async #run<T>(job: NativeJob<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (!signal) return settle(job);
+    const cancel = () => this.#native.cancel(job.task);
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel, { once: true });
+    try {
+      return await settle(job, signal);
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+}
+
+async function settle<T>(job: NativeJob<T>, signal?: AbortSignal): Promise<T> {
+  try {
+    return await job.promise;
+  } catch (error) {
+    throw nativeError(error, signal);
+  }
+}
+
+function construct(spec: DecoderSpec, ops: NativeOps, memory_limit_bytes: number): NativeEngine {
+  const { NativeEngine } = addon();
+  try {
+    return new NativeEngine({ ...ops, spec, memory_limit_bytes });
+  } catch (error) {
+    throw nativeError(error);
+  }
+}
+
+function nativeOps(options: EngineOptions): NativeOps {
+  const threads = options.threads ?? availableParallelism();
+  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
+    throw new GleanerError('ERR_GLEANER_USAGE', `threads is ${threads}: a whole number from 1 to 1024 is needed`);
+  }
+  return { backend: options.backend ?? 'auto', isa: options.isa ?? 'auto', threads };
+}
+
+function loader(native: NativeEngine, sources: readonly ParameterSource[]): () => NativeJob<void> {
+  const files = [...new Set(sources.map(({ file }) => file))];
+  const index = new Map(files.map((file, i) => [file, i]));
+  const pieces = sources.map(({ parameter, row, rows, file, offset, dtype }) => ({ parameter, row, rows, file: index.get(file) ?? 0, offset, dtype }));
+  return () => native.load(files, pieces);
+}
+
+function nativeObjective(batch: UpdateBatch): NativeObjective | undefined {
+  const { objective } = batch;
+  switch (objective.name) {
+    case 'sft': {
+      const denominator = 'rows' in batch ? batch.rows.reduce((total, row) => total + row.response_ids.length, 0) : 0;
+      if (denominator === 0) throw noTargets();
+      return { name: 'sft', loss: '', beta: 0, nll_weight: 0, denominator, nll_denominator: 1 };
+    }
+    case 'pair': {
+      const pairs = 'pairs' in batch ? batch.pairs : [];
+      if (pairs.length === 0) throw noTargets();
+      const real_tokens = pairs.reduce((total, pair) => total + pair.real_ids.length, 0);
+      return { name: 'pair', loss: objective.loss, beta: objective.beta, nll_weight: objective.nll_weight, denominator: pairs.length, nll_denominator: Math.max(1, real_tokens) };
+    }
+    case 'custom':
+      return undefined;
+    default:
+      return objective satisfies never;
+  }
+}
+
+function noTargets(): GleanerError {
+  return new GleanerError('ERR_GLEANER_DATA', 'this step has no token to train on', 'every response of the batch is empty');
+}
+
+function required(objective: NativeObjective | undefined): NativeObjective {
+  if (!objective) throw new GleanerError('ERR_GLEANER_USAGE', 'a custom objective has no native gradients', 'use update');
+  return objective;
+}
+
+function updateResult(result: NativeStepResult, batch: UpdateBatch | undefined, micro_batches: number): UpdateResult {
+  const { loss, grad_norm, skipped, num_tokens, num_targets, sequence_logprobs } = result;
+  const common = { loss, grad_norm, skipped, num_tokens, num_targets, micro_batches };
+  if (batch?.objective.name !== 'pair') return common;
+  const half = sequence_logprobs.length / 2;
+  return {
+    ...common,
+    pairs: {
+      real_logprobs: Float64Array.from({ length: half }, (_, i) => sequence_logprobs[2 * i] ?? 0),
+      generated_logprobs: Float64Array.from({ length: half }, (_, i) => sequence_logprobs[2 * i + 1] ?? 0),
+    },
+  };
+}
+
+function split(flat: Float32Array, rows: readonly TokenRow[]): Float32Array[] {
+  let begin = 0;
+  return rows.map((row) => flat.slice(begin, (begin += row.response_ids.length)));
+}
+
+function joined(parts: readonly Float32Array[], rows: readonly TokenRow[], denominator: number): Float32Array {
+  const total = rows.reduce((count, row) => count + row.response_ids.length, 0);
+  const flat = new Float32Array(total);
+  let begin = 0;
+  for (const [i, row] of rows.entries()) {
+    const part = parts[i];
+    if (part?.length !== row.response_ids.length) {
+      throw new GleanerError('ERR_GLEANER_USAGE', `row ${row.id}: the objective gave ${part?.length ?? 'no'} dlogprobs for ${row.response_ids.length} tokens`);
+    }
+    for (const value of part) flat[begin++] = value / denominator;
+  }
+  return flat;
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
