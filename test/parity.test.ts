@@ -63,7 +63,10 @@ function assertClose(found: number, wanted: number, tolerance: number, what: str
 async function assertLogits(engine: Engine, ids: readonly number[], wanted: Float32Array): Promise<void> {
   const rows = await engine.logits(ids);
   assert.equal(rows.length, ids.length);
-  const difference = maxDifference(rows.flatMap((row) => [...row]), wanted);
+  const difference = maxDifference(
+    rows.flatMap((row) => [...row]),
+    wanted,
+  );
   assert.ok(difference <= LOGITS, `logits of ${ids.length} tokens differ by ${difference}`);
 }
 
@@ -94,7 +97,8 @@ for (const name of goldenModels) {
       withEngine(goldenModel(name), async (engine) => {
         const tensors = goldenTensors(name, 'logits.');
         assert.equal(tensors.size, golden.sequences.length);
-        for (const [i, ids] of golden.sequences.entries()) await assertLogits(engine, ids, tensors.get(`${i}`) ?? new Float32Array());
+        for (const [i, ids] of golden.sequences.entries())
+          await assertLogits(engine, ids, tensors.get(`${i}`) ?? new Float32Array());
       }));
 
     test('log-probabilities of responses', () =>
@@ -126,14 +130,22 @@ for (const name of goldenModels) {
         const pairs = golden.pairs.rows.map((pair, i) => ({ id: `${i}`, ...pair }));
         for (const [key, wanted] of Object.entries(golden.pairs.losses)) {
           const { form: loss, beta, nll_weight } = wanted;
-          const { result, gradients } = await engine.gradients({ objective: { name: 'pair', loss, beta, nll_weight }, pairs });
+          const { result, gradients } = await engine.gradients({
+            objective: { name: 'pair', loss, beta, nll_weight },
+            pairs,
+          });
           assertClose(result.loss, wanted.loss, 1e-4, `${key} loss`);
           assert.ok(result.pairs);
           for (const [i, pair] of pairs.entries()) {
             const real = beta * ((result.pairs.real_logprobs[i] ?? Number.NaN) - pair.ref_real);
             const generated = beta * ((result.pairs.generated_logprobs[i] ?? Number.NaN) - pair.ref_generated);
             assertClose(real, wanted.rewards_real[i] ?? Number.NaN, 1e-4, `${key} reward of the real side ${i}`);
-            assertClose(generated, wanted.rewards_generated[i] ?? Number.NaN, 1e-4, `${key} reward of the generated side ${i}`);
+            assertClose(
+              generated,
+              wanted.rewards_generated[i] ?? Number.NaN,
+              1e-4,
+              `${key} reward of the generated side ${i}`,
+            );
             assertClose(real - generated, wanted.margins[i] ?? Number.NaN, 1e-4, `${key} margin ${i}`);
           }
           assertClose(norm(gradients) / wanted.grad_norm, 1, GRADIENTS, `${key} gradient norm`);
@@ -155,9 +167,13 @@ for (const name of goldenModels) {
     test('a saved folder has the same weights, byte for byte, and the same config', () =>
       withFolder(async (folder) => {
         await withEngine(goldenModel(name), (engine) => engine.save(folder));
-        const [saved, original] = await Promise.all([folder, goldenModel(name)].map((path) => readFile(join(path, 'model.safetensors'))));
+        const [saved, original] = await Promise.all(
+          [folder, goldenModel(name)].map((path) => readFile(join(path, 'model.safetensors'))),
+        );
         assert.ok(saved && original && saved.equals(original), 'model.safetensors differs');
-        const [config, wanted] = await Promise.all([folder, goldenModel(name)].map((path) => readFile(join(path, 'config.json'), 'utf8')));
+        const [config, wanted] = await Promise.all(
+          [folder, goldenModel(name)].map((path) => readFile(join(path, 'config.json'), 'utf8')),
+        );
         assert.deepEqual(JSON.parse(config ?? ''), JSON.parse(wanted ?? ''));
       }));
   });
@@ -171,7 +187,10 @@ suite('parity: spellings of one model', (test) => {
         await cp(join(goldenModel(name), 'model.safetensors'), join(folder, 'model.safetensors'));
         assert.deepEqual(describeModel(await readConfig(folder)), describeModel(await readConfig(goldenModel(name))));
         const ids = readGolden(name).sequences[2] ?? [];
-        const [v4, v5] = [await withEngine(folder, (engine) => engine.logits(ids)), await withEngine(goldenModel(name), (engine) => engine.logits(ids))];
+        const [v4, v5] = [
+          await withEngine(folder, (engine) => engine.logits(ids)),
+          await withEngine(goldenModel(name), (engine) => engine.logits(ids)),
+        ];
         assert.deepEqual(v4, v5);
       }));
   }
@@ -179,14 +198,20 @@ suite('parity: spellings of one model', (test) => {
   for (const dtype of ['bf16', 'fp16'] as const) {
     test(`${dtype} weights`, () =>
       withEngine(goldenModel(`llama-gqa-${dtype}`), (engine) =>
-        assertLogits(engine, readGolden('llama-gqa').sequences[1] ?? [], goldenTensors('llama-gqa', `${dtype}.`).get('logits.1') ?? new Float32Array()),
+        assertLogits(
+          engine,
+          readGolden('llama-gqa').sequences[1] ?? [],
+          goldenTensors('llama-gqa', `${dtype}.`).get('logits.1') ?? new Float32Array(),
+        ),
       ));
 
     test(`${dtype} weights are saved as they came`, () =>
       withFolder(async (folder) => {
         const source = goldenModel(`llama-gqa-${dtype}`);
         await withEngine(source, (engine) => engine.save(folder, { dtype: engine.description.dtype }));
-        const [saved, original] = await Promise.all([folder, source].map((path) => readFile(join(path, 'model.safetensors'))));
+        const [saved, original] = await Promise.all(
+          [folder, source].map((path) => readFile(join(path, 'model.safetensors'))),
+        );
         assert.ok(saved && original && saved.equals(original), 'model.safetensors differs');
       }));
   }
@@ -194,7 +219,9 @@ suite('parity: spellings of one model', (test) => {
   test('a sharded folder is the same model, and is saved as one file', () =>
     withFolder(async (folder) => {
       await withEngine(goldenModel('llama-gqa-sharded'), (engine) => engine.save(folder));
-      const [saved, original] = await Promise.all([folder, goldenModel('llama-gqa')].map((path) => readFile(join(path, 'model.safetensors'))));
+      const [saved, original] = await Promise.all(
+        [folder, goldenModel('llama-gqa')].map((path) => readFile(join(path, 'model.safetensors'))),
+      );
       assert.ok(saved && original && saved.equals(original), 'model.safetensors differs');
     }));
 });
@@ -238,7 +265,9 @@ for (const name of data === undefined ? [] : (['stories260K', 'stories-neox'] as
 
     test('log-probabilities of stories', () =>
       withEngine(path, async (engine) => {
-        const scored = await engine.score(golden.logprobs.map(({ id, prompt_ids, response_ids }) => ({ id: `${id}`, prompt_ids, response_ids })));
+        const scored = await engine.score(
+          golden.logprobs.map(({ id, prompt_ids, response_ids }) => ({ id: `${id}`, prompt_ids, response_ids })),
+        );
         for (const [i, wanted] of golden.logprobs.entries()) {
           const difference = maxDifference(scored[i]?.token_logprobs ?? [], wanted.token_logprobs);
           assert.ok(difference <= LOGITS, `story ${wanted.id} differs by ${difference}`);
@@ -253,7 +282,12 @@ for (const name of data === undefined ? [] : (['stories260K', 'stories-neox'] as
         const { tensor_grad_norms } = golden.sft;
         assert.deepEqual([...gradients.keys()].sort(), Object.keys(tensor_grad_norms).sort());
         for (const [tensor, values] of gradients) {
-          assertClose(norm(new Map([[tensor, values]])) / (tensor_grad_norms[tensor] ?? Number.NaN), 1, GRADIENTS, `norm of ${tensor}`);
+          assertClose(
+            norm(new Map([[tensor, values]])) / (tensor_grad_norms[tensor] ?? Number.NaN),
+            1,
+            GRADIENTS,
+            `norm of ${tensor}`,
+          );
         }
       }));
 
@@ -287,7 +321,10 @@ suite('parity: a saved folder in transformers', (test) => {
         await check(python ?? '', [`${goldenFolder}make/check_saved.py`, first, name]);
         const file = join(folder, 'logits.safetensors');
         await check(python ?? '', [`${goldenFolder}make/check_saved.py`, second, name, '--write', file]);
-        const difference = maxDifference(logits.flatMap((row) => [...row]), readTensors(file).get('logits.2') ?? []);
+        const difference = maxDifference(
+          logits.flatMap((row) => [...row]),
+          readTensors(file).get('logits.2') ?? [],
+        );
         assert.ok(difference <= LOGITS, `logits after training differ by ${difference}`);
       }));
   }

@@ -26,7 +26,13 @@ const values = z.array(z.number());
 const row = z.object({ prompt_ids: ids, response_ids: ids });
 const scoredRow = row.extend({ token_logprobs: values, logprob: z.number() });
 const greedyRow = row.extend({ min_gap: z.number() });
-const pair = z.object({ prompt_ids: ids, real_ids: ids, generated_ids: ids, ref_real: z.number(), ref_generated: z.number() });
+const pair = z.object({
+  prompt_ids: ids,
+  real_ids: ids,
+  generated_ids: ids,
+  ref_real: z.number(),
+  ref_generated: z.number(),
+});
 const pairLoss = z.object({
   form: z.enum(['logistic', 'hinge', 'linear']),
   beta: z.number(),
@@ -73,7 +79,10 @@ const stories = z.object({
 const schedules = z.object({
   num_steps: z.int(),
   learning_rate: z.number(),
-  schedules: z.record(z.string(), z.object({ name: z.enum(['linear', 'cosine', 'constant']), warmup_steps: z.int(), learning_rates: values })),
+  schedules: z.record(
+    z.string(),
+    z.object({ name: z.enum(['linear', 'cosine', 'constant']), warmup_steps: z.int(), learning_rates: values }),
+  ),
 });
 const ropes = z.object({
   positions: ids,
@@ -98,7 +107,9 @@ export const readRopes = () => ropes.parse(readJson('rope'));
 
 const header = z.record(
   z.string(),
-  z.object({ dtype: z.string(), shape: ids, data_offsets: z.tuple([z.int(), z.int()]) }).or(z.record(z.string(), z.string())),
+  z
+    .object({ dtype: z.string(), shape: ids, data_offsets: z.tuple([z.int(), z.int()]) })
+    .or(z.record(z.string(), z.string())),
 );
 
 /** The fp32 tensors of a safetensors file whose name starts with `prefix`, without it. A reader of its own: gleaner's is under test. */
@@ -115,10 +126,15 @@ export function readTensors(path: string, prefix = ''): Map<string, Float32Array
   }
   return tensors;
 }
-export const goldenTensors = (name: string, prefix: string) => readTensors(`${goldenFolder}${name}.safetensors`, prefix);
+export const goldenTensors = (name: string, prefix: string) =>
+  readTensors(`${goldenFolder}${name}.safetensors`, prefix);
 
 /** Largest absolute difference, elements in `without` left out. NaN where there is one. */
-export function maxDifference(found: ArrayLike<number>, wanted: ArrayLike<number>, without: readonly number[] = []): number {
+export function maxDifference(
+  found: ArrayLike<number>,
+  wanted: ArrayLike<number>,
+  without: readonly number[] = [],
+): number {
   assert.equal(found.length, wanted.length);
   const skipped = new Set(without);
   let largest = 0;
