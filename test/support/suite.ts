@@ -115,7 +115,9 @@ export function assertClose(
   }
   if (worst >= 0) {
     const place = left.length > 1 ? ` at ${worst} of ${left.length}` : '';
-    throw new Error(`${what}${place}: ${left[worst]}, wanted ${right[worst]} within ${tolerance}${relative > 0 ? ` and ${relative} of it` : ''}`);
+    throw new Error(
+      `${what}${place}: ${left[worst]}, wanted ${right[worst]} within ${tolerance}${relative > 0 ? ` and ${relative} of it` : ''}`,
+    );
   }
 }
 
@@ -127,9 +129,11 @@ export async function assertRejects(work: () => unknown, code: string, message?:
   } catch (thrown) {
     error = thrown;
   }
-  if (!(error instanceof Error)) throw new Error(`expected ${code}, got ${error === undefined ? 'no error' : String(error)}`);
+  if (!(error instanceof Error))
+    throw new Error(`expected ${code}, got ${error === undefined ? 'no error' : String(error)}`);
   const found = 'code' in error ? error.code : undefined;
   if (found !== code) throw new Error(`expected ${code}, got ${String(found)}: ${error.message}`, { cause: error });
-  if (message !== undefined && !message.test(error.message)) throw new Error(`expected ${message}, got: ${error.message}`, { cause: error });
+  if (message !== undefined && !message.test(error.message))
+    throw new Error(`expected ${message}, got: ${error.message}`, { cause: error });
   return error;
 }
