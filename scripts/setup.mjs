@@ -86,31 +86,25 @@ function dropForeignCache(folder) {
   if (moved || (generator === 'Ninja') !== ninja) rmSync(folder, { recursive: true });
 }
 
-async function native({ tests }) {
-  const options = [
-    `GLEANER_WERROR=${process.env.GLEANER_WERROR ? 'ON' : 'OFF'}`,
-    ...(tests ? ['GLEANER_TESTS=ON'] : []),
-  ];
-  const compiler = `${process.env.CXX ?? ''} ${process.env.CXXFLAGS ?? ''} ${process.version.split('.')[0]}`;
+const nativeOptions = () => [`GLEANER_WERROR=${process.env.GLEANER_WERROR ? 'ON' : 'OFF'}`];
+
+function nativeDigest(tests) {
+  const compiler = [process.env.CXX, process.env.CXXFLAGS, process.versions.modules].join(' ');
   const sources = ['native', 'cmake', 'CMakeLists.txt', 'package-lock.json', ...(tests ? ['test/native'] : [])];
+  return digest(sources, nativeOptions().join(' ') + compiler);
+}
+
+async function native({ tests }) {
   const step = tests ? 'native and its tests' : 'native';
-  const wanted = digest(sources, options[0] + compiler);
+  const wanted = nativeDigest(tests);
   const built = join(root, 'build/Release/gleaner.node');
   if (stampOf(step) === wanted && existsSync(built) && (!tests || existsSync(join(root, 'build/tests')))) return;
   debianPackages({ tests });
-  say(
-    `gleaner set-up: building the native engine${tests ? ' and its tests' : ''} (the first time takes about a minute)`,
-  );
+  say(`gleaner set-up: building the native engine${tests ? ' and its tests' : ''}, about a minute the first time`);
   const folder = join(root, 'build/cmake');
   dropForeignCache(folder);
-  const configure = [
-    'configure',
-    '--out',
-    'build/cmake',
-    '--log-level',
-    'warn',
-    ...options.map((option) => `--CD${option}`),
-  ];
+  const options = [...nativeOptions(), ...(tests ? ['GLEANER_TESTS=ON'] : [])].map((option) => `--CD${option}`);
+  const configure = ['configure', '--out', 'build/cmake', '--log-level', 'warn', ...options];
   const configured = await run(process.execPath, [npmBin('cmake-js/bin/cmake-js'), ...configure], { quiet: true });
   if (configured.code !== 0)
     throw new SetupError(`CMake could not configure the build:\n${configured.output.trimEnd()}`);
@@ -120,6 +114,7 @@ async function native({ tests }) {
   if (/\bwarning:/.test(made.output)) say(made.output.trimEnd());
   if (!existsSync(built)) throw new SetupError(`the build left no ${built}:\n${configured.output.trimEnd()}`);
   setStamp(step, wanted);
+  if (tests) setStamp('native', nativeDigest(false)); // `all` made the addon too
 }
 
 async function dist() {
