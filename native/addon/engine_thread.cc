@@ -62,7 +62,7 @@ void EngineThread::loop() {
     } else {  // the environment is going away: nobody is left to tell
       task->on_tokens.SuppressDestruct();
       task->thrown.SuppressDestruct();
-      delete task;
+      const std::unique_ptr<Task> dropped(task);
     }
   }
   // Only close() is told: it holds the owner until the message is in. A destructor leaves nobody to deliver to.
@@ -101,7 +101,7 @@ void EngineThread::deliver(Napi::Env env, Napi::Function, EngineThread* self, Me
     if (message->task != nullptr && message->settled) {
       message->task->on_tokens.SuppressDestruct();
       message->task->thrown.SuppressDestruct();
-      delete message->task;
+      const std::unique_ptr<Task> dropped(message->task);
     }
     return;
   }
