@@ -94,7 +94,8 @@ async function typescriptFile(file, report) {
   }
   if (sum.passed + sum.failed === 0 && skips.length === 0) {
     sum.failed += 1;
-    lines.push(suites.length === 0 ? 'no suite was run' : 'the file names no test');
+    if (code !== 0) lines.push(`ended with ${signal ?? code}`);
+    else lines.push(suites.length === 0 ? 'no suite was run' : 'the file names no test');
   } else if (code !== 0 && sum.failed === 0) {
     sum.failed += 1;
     lines.push(code === 124 ? `not done after ${minutes} minutes` : `ended with ${signal ?? code}`);
