@@ -18,7 +18,8 @@ elseif(NOT CMAKE_JS_INC)
 else()
   add_library(gleaner MODULE ${addon_sources} ${CMAKE_JS_SRC})
   # Node unmaps an addon when the last worker that loaded it ends; threads of ours that still live would run unmapped code.
-  target_link_options(gleaner PRIVATE "LINKER:-z,nodelete")
+  # And `now`: a function that nobody defines stops the load with its name, not the process at its first call.
+  target_link_options(gleaner PRIVATE "LINKER:-z,nodelete,-z,now")
   set_target_properties(gleaner PROPERTIES PREFIX "" SUFFIX ".node" LIBRARY_OUTPUT_DIRECTORY ${GLEANER_OUTPUT}/Release)
   target_include_directories(gleaner SYSTEM PRIVATE ${CMAKE_JS_INC})
   target_compile_definitions(gleaner PRIVATE NAPI_VERSION=8 NAPI_CPP_EXCEPTIONS NODE_ADDON_API_CPP_EXCEPTIONS)

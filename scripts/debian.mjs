@@ -2,7 +2,7 @@
 // where that is allowed (root, or sudo that asks nothing), and said; elsewhere the exact command is printed.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { ask, SetupError, say } from './tools.mjs';
+import { ask, MissingPackages, say } from './tools.mjs';
 
 const has = (command) => ask(command, ['--version']) !== undefined;
 const includeFolders = [
@@ -27,14 +27,14 @@ function rights() {
   return ask('sudo', ['-n', 'true']) === undefined ? undefined : ['sudo', '-n'];
 }
 
-/** Leaves with a SetupError that says what to type when the packages cannot be installed from here. */
+/** Throws MissingPackages, with what to type, when they cannot be installed from here; `optional` ones give false instead. */
 export function debianPackages(needs, { required = missing(needs), optional = false } = {}) {
   if (required.length === 0) return true;
   const command = `apt-get install -y --no-install-recommends ${required.join(' ')}`;
   const before = has('apt-get') ? rights() : undefined;
   if (before === undefined) {
     if (optional) return false;
-    throw new SetupError(
+    throw new MissingPackages(
       `gleaner needs ${required.join(', ')}, which this machine lacks and this user may not install. As root, run:\n\n  apt-get update && ${command}\n\n` +
         '(or the same packages of another system: a C++20 compiler, CMake 3.21 or newer, make or ninja, the header doctest/doctest.h), then try again.',
     );
@@ -52,5 +52,5 @@ export function debianPackages(needs, { required = missing(needs), optional = fa
   }
   if (result.status === 0) return true;
   if (optional) return false;
-  throw new SetupError(`${command} failed:\n${result.stderr?.trim() || result.stdout?.trim()}`);
+  throw new MissingPackages(`${command} failed:\n${result.stderr?.trim() || result.stdout?.trim()}`);
 }

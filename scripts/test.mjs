@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setUp } from './setup.mjs';
-import { jobs, root, run, SetupError } from './tools.mjs';
+import { jobs, MissingPackages, root, run, SetupError } from './tools.mjs';
 
 const minutes = 10; // no test file may take longer
 const dataRequired = Boolean(process.env.GLEANER_REQUIRE_DATA || process.env.CI);
@@ -158,7 +158,7 @@ export async function runTests({ native, typescript }) {
       await setUp(needs);
       return true;
     } catch (error) {
-      if (!(error instanceof SetupError)) throw error;
+      if (!(error instanceof SetupError) || error instanceof MissingPackages) throw error;
       console.log(`✗ set-up: ${error.message}`);
       sum.failed += 1;
       return false;

@@ -8,6 +8,8 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 export const jobs = Math.max(1, Number(process.env.GLEANER_JOBS ?? Math.min(4, availableParallelism())) || 1);
 
 export class SetupError extends Error {}
+/** Something that the user has to install first: nothing else is tried. */
+export class MissingPackages extends SetupError {}
 
 export function say(text) {
   process.stderr.write(`${text}\n`);
