@@ -84,6 +84,11 @@ int32_t first_equal(const float* x, int64_t n, float value) {
   return 0;  // NaN: the caller sees it in log-sum-exp
 }
 
+struct Place {
+  float* memory;
+  int64_t stride;
+};
+
 /// One call's operands; rows are of the whole x.
 struct Head {
   ThreadPool& pool;
@@ -103,23 +108,23 @@ struct Head {
          {}, workspace.gemm);
   }
 
-  /// partial [rows, chunks] and the targets' logits, which go into logprobs until log-sum-exp is known.
-  void reduce(int64_t row, int64_t rows, int64_t chunk, const float* y, int64_t stride, bool best, Partial* partial,
-              std::span<float> logprobs) const {
+  /// partial [rows, chunks] and the targets' logits, which go into logprobs until log-sum-exp is known. With `keep` y
+  /// becomes exp(logit - the chunk's max).
+  void reduce(int64_t row, int64_t rows, int64_t chunk, float* y, int64_t stride, bool keep, bool best,
+              Partial* partial, std::span<float> logprobs) const {
     const int64_t col = chunk * kVocabChunk;
     const int64_t cols = chunk_cols(chunk);
-    for (int64_t i = 0; i < rows; ++i) {
-      const float* values = y + i * stride;
-      const float max = loop.max(values, cols);
-      partial[i * num_chunks(vocab()) + chunk] = {
-          .sum = loop.sum_exp(values, cols, max, 1),
-          .max = max,
-          .best = best ? static_cast<int32_t>(col) + first_equal(values, cols, max) : 0};
-    }
     const TargetRange range = targets_of(targets, row, row + rows);
     for (size_t t = range.begin; t < range.end; ++t) {
       const int64_t at = targets[t].token - col;
       if (at >= 0 && at < cols) logprobs[t] = y[(targets[t].row - row) * stride + at];
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      float* const values = y + i * stride;
+      const float max = loop.max(values, cols);
+      const int32_t first = best ? static_cast<int32_t>(col) + first_equal(values, cols, max) : 0;
+      const double sum = keep ? loop.exp_sum(values, cols, max, 1, values) : loop.sum_exp(values, cols, max, 1);
+      partial[i * num_chunks(vocab()) + chunk] = {.sum = sum, .max = max, .best = first};
     }
   }
 
@@ -127,7 +132,7 @@ struct Head {
   /// [rows], logprobs, best.
   template <class LogitsAt>
   void forward_block(int64_t row, int64_t rows, std::span<float> logprobs, double* lse, std::span<int32_t> best,
-                     const LogitsAt& logits_at) const {
+                     bool keep, const LogitsAt& logits_at) const {
     const int64_t chunks = num_chunks(vocab());
     const int64_t tiles = ceil_div(rows, kTileRows);
     pool.run_with_worker(tiles * chunks, [&](int64_t task, int worker) {
@@ -136,7 +141,8 @@ struct Head {
       const int64_t count = std::min(kTileRows, rows - begin);
       const auto [memory, stride] = logits_at(begin, chunk, worker);
       logits(row + begin, count, chunk, memory, stride);
-      reduce(row + begin, count, chunk, memory, stride, !best.empty(), workspace.partial + begin * chunks, logprobs);
+      reduce(row + begin, count, chunk, memory, stride, keep, !best.empty(), workspace.partial + begin * chunks,
+             logprobs);
     });
     pool.run(tiles, [&](int64_t tile) {
       const int64_t end = std::min(rows, (tile + 1) * kTileRows);
@@ -156,8 +162,9 @@ struct Head {
     });
   }
 
-  /// One row of a chunk: logits become dlogits = sum over targets i of dlogprob_i (onehot(token_i) - softmax).
-  void to_dlogits(int64_t row, int64_t chunk, double lse, std::span<const float> logprobs,
+  /// One row of a chunk: y becomes dlogits = sum over targets i of dlogprob_i (onehot(token_i) - softmax). It holds the
+  /// logits or, with `kept`, what reduce kept.
+  void to_dlogits(int64_t row, int64_t chunk, double lse, const Partial* kept, std::span<const float> logprobs,
                   std::span<const float> dlogprobs, float* y) const {
     const int64_t col = chunk * kVocabChunk;
     const int64_t cols = chunk_cols(chunk);
@@ -166,6 +173,8 @@ struct Head {
     for (size_t t = range.begin; t < range.end; ++t) total += static_cast<double>(dlogprobs[t]);
     if (total == 0) {
       std::fill_n(y, cols, 0.0F);
+    } else if (kept != nullptr) {
+      loop.scale(y, cols, static_cast<float>(-total * std::exp(static_cast<double>(kept->max) - lse)), y);
     } else {
       const auto shift = static_cast<float>(lse);
       loop.exp(y, cols, shift, 1, static_cast<float>(-total * std::exp(static_cast<double>(shift) - lse)), y);
@@ -183,9 +192,9 @@ struct Head {
     }
   }
 
-  /// Rows [row, row + rows) of one chunk: y holds the logits, or they are computed here; dx (a chain over the chunks)
-  /// and dweight.
-  void backward_chunk(int64_t row, int64_t rows, int64_t chunk, bool with_logits, const PackedMatrix& backward,
+  /// dx (a chain over the chunks) and dweight of rows [row, row + rows) and one chunk. y holds what reduce kept, or is
+  /// filled here.
+  void backward_chunk(int64_t row, int64_t rows, int64_t chunk, bool kept, const PackedMatrix& backward,
                       std::span<const float> logprobs, const double* lse, std::span<const float> dlogprobs, float* y,
                       int64_t stride, Tensor dx, Tensor dweight) const {
     const int64_t tile = row_tile(rows, pool.threads());
@@ -195,9 +204,11 @@ struct Head {
       const int64_t begin = task * tile;
       const int64_t count = std::min(tile, rows - begin);
       float* const values = y + begin * stride;
-      if (!with_logits) logits(row + begin, count, chunk, values, stride);
-      for (int64_t i = 0; i < count; ++i)
-        to_dlogits(row + begin + i, chunk, lse[begin + i], logprobs, dlogprobs, values + i * stride);
+      if (!kept) logits(row + begin, count, chunk, values, stride);
+      for (int64_t i = 0; i < count; ++i) {
+        const Partial* partial = kept ? workspace.partial + (begin + i) * num_chunks(vocab()) + chunk : nullptr;
+        to_dlogits(row + begin + i, chunk, lse[begin + i], partial, logprobs, dlogprobs, values + i * stride);
+      }
       float* const out = dx.row(row + begin);
       gemm(pool, isa, count, values, stride, weight, out, dx.stride,
            {.start = chunk == 0 ? nullptr : out, .stride = dx.stride, .bias = nullptr}, workspace.gemm);
@@ -222,12 +233,8 @@ void logprob_forward(ThreadPool& pool, Isa isa, Tensor x, const PackedMatrix& fo
                      std::span<const HeadTarget> targets, std::span<float> logprobs, std::span<double> lse,
                      std::span<int32_t> best, float* workspace) {
   const Head head{pool, isa, x, forward, targets, Workspace(workspace, x.rows, x.cols, forward.cols, pool.threads())};
-  struct Place {
-    float* memory;
-    int64_t stride;
-  };
   for (int64_t row = 0; row < x.rows; row += kBlockRows) {
-    head.forward_block(row, std::min(kBlockRows, x.rows - row), logprobs, lse.data() + row, best,
+    head.forward_block(row, std::min(kBlockRows, x.rows - row), logprobs, lse.data() + row, best, false,
                        [&](int64_t, int64_t, int worker) {
                          return Place{head.workspace.logits + worker * kTileRows * kVocabChunk, kVocabChunk};
                        });
@@ -252,16 +259,12 @@ void logprob_forward_backward(ThreadPool& pool, Isa isa, Tensor x, const PackedM
                               std::span<const float> dlogprobs, std::span<float> logprobs, Tensor dx, Tensor dweight,
                               float* workspace) {
   const Head head{pool, isa, x, forward, targets, Workspace(workspace, x.rows, x.cols, forward.cols, pool.threads())};
-  struct Place {
-    float* memory;
-    int64_t stride;
-  };
   const int64_t stride = kept_stride(forward.cols);
   const int64_t block = kept_rows(forward.cols, pool.threads());
   for (int64_t row = 0; row < x.rows; row += block) {
     const int64_t rows = std::min(block, x.rows - row);
     float* const kept = head.workspace.logits;
-    head.forward_block(row, rows, logprobs, head.workspace.lse, {}, [&](int64_t begin, int64_t chunk, int) {
+    head.forward_block(row, rows, logprobs, head.workspace.lse, {}, true, [&](int64_t begin, int64_t chunk, int) {
       return Place{kept + begin * stride + chunk * kVocabChunk, stride};
     });
     for (int64_t chunk = 0; chunk < num_chunks(forward.cols); ++chunk) {

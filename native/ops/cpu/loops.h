@@ -47,6 +47,10 @@ struct Loops {
   float (*max)(const float* x, int64_t n);
   /// Sum of exp((x - shift) * scale), in fp64.
   double (*sum_exp)(const float* x, int64_t n, float shift, float scale);
+  /// The same sum; y = exp((x - shift) * scale), may be x.
+  double (*exp_sum)(const float* x, int64_t n, float shift, float scale, float* y);
+  /// y = factor * x.
+  void (*scale)(const float* x, int64_t n, float factor, float* y);
   /// y = factor * exp((x - shift) * scale).
   void (*exp)(const float* x, int64_t n, float shift, float scale, float factor, float* y);
   double (*sum_of_squares)(const float* x, int64_t n);
