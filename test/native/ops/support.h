@@ -93,7 +93,7 @@ inline OpsLimits limits_for(int64_t rows, int64_t cols, int64_t vocab = 1, bool 
 inline void for_each_backend(const OpsLimits& limits, const std::function<void(Backend&)>& f) {
   for (const Isa isa : present_isas()) {
     for (const int threads : {1, 3}) {
-      CAPTURE(isa_name(isa));
+      CAPTURE(std::string(isa_name(isa)));
       CAPTURE(threads);
       Backend backend(isa, threads, limits);
       f(backend);
@@ -104,7 +104,7 @@ inline void for_each_backend(const OpsLimits& limits, const std::function<void(B
 /// What f leaves in its result has the same bits on 1, 2 and 5 threads.
 inline void check_same_bits_on_any_threads(const OpsLimits& limits, const std::function<std::vector<Matrix>(Backend&)>& f) {
   for (const Isa isa : present_isas()) {
-    CAPTURE(isa_name(isa));
+    CAPTURE(std::string(isa_name(isa)));
     Backend alone(isa, 1, limits);
     const std::vector<Matrix> expected = f(alone);
     for (const int threads : {2, 5}) {
