@@ -35,7 +35,9 @@ TEST_CASE("gelu is exact to 1e-6, so is its derivative") {
     CHECK(largest_error(y, mapped(x, [](double v) { return v * normal_cdf(v); })) < 1e-6);
     CHECK(y.gaps_intact());
     backend->gelu_backward(ones.tensor(), x.tensor(), y.tensor());
-    CHECK(largest_error(y, mapped(x, [](double v) { return std::abs(v) > 1e5 ? (v > 0 ? 1.0 : 0.0) : normal_cdf(v) + v * normal_pdf(v); })) < 1e-6);
+    CHECK(largest_error(y, mapped(x, [](double v) {
+                          return std::abs(v) > 1e5 ? (v > 0 ? 1.0 : 0.0) : normal_cdf(v) + v * normal_pdf(v);
+                        })) < 1e-6);
     CHECK(y.gaps_intact());
   });
 }

@@ -66,7 +66,8 @@ TEST_CASE("add, copy and fill reach every element and no gap, of long rows and o
   struct Shape {
     int64_t rows, cols, gap;
   };
-  for (const auto& [rows, cols, gap] : {Shape{1, 100'003, 0}, Shape{700, 50, 0}, Shape{700, 50, 6}, Shape{3, 40'000, 8}, Shape{0, 5, 0}}) {
+  for (const auto& [rows, cols, gap] :
+       {Shape{1, 100'003, 0}, Shape{700, 50, 0}, Shape{700, 50, 6}, Shape{3, 40'000, 8}, Shape{0, 5, 0}}) {
     Matrix x = Matrix::random(random, rows, cols, gap);
     const Matrix y = Matrix::random(random, rows, cols, gap);
     for_each_backend(limits_for(1, 1), [&](Backend& backend) {

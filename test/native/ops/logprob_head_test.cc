@@ -1,4 +1,5 @@
-// The log-prob head against fp64 of the same fp32 logits, peaked rows included, and its promises on rows, chunks and threads.
+// The log-prob head against fp64 of the same fp32 logits, peaked rows included, and its promises on rows, chunks and
+// threads.
 #include "support.h"
 
 namespace gleaner::test {
@@ -9,7 +10,8 @@ struct HeadCase {
   std::vector<HeadTarget> targets;
   std::vector<float> dlogprobs;
 
-  HeadCase(int64_t rows, int64_t hidden, int64_t vocab, uint32_t seed, double deviation = 1) : HeadCase(rows, hidden, vocab, std::mt19937(seed), deviation) {}
+  HeadCase(int64_t rows, int64_t hidden, int64_t vocab, uint32_t seed, double deviation = 1)
+      : HeadCase(rows, hidden, vocab, std::mt19937(seed), deviation) {}
   OpsLimits limits() const { return limits_for(x.rows, x.cols, weight.rows); }
 
  private:
@@ -37,16 +39,22 @@ struct HeadResult {
 
 HeadResult run(Backend& backend, HeadCase& c, const Weight& weight) {
   const auto rows = static_cast<size_t>(c.x.rows);
-  HeadResult result{std::vector<float>(c.targets.size()), std::vector<double>(rows), std::vector<int32_t>(rows), Matrix(c.x.rows, c.x.cols, 1, 99),
-                    Matrix(c.weight.rows, c.weight.cols, 0, 0.5F)};
+  HeadResult result{std::vector<float>(c.targets.size()), std::vector<double>(rows), std::vector<int32_t>(rows),
+                    Matrix(c.x.rows, c.x.cols, 1, 99), Matrix(c.weight.rows, c.weight.cols, 0, 0.5F)};
   backend->logprob_forward(c.x.tensor(), weight, c.targets, result.logprobs, result.lse, result.best);
-  backend->logprob_backward(c.x.tensor(), weight, c.targets, result.logprobs, result.lse, c.dlogprobs, result.dx.tensor(), result.dweight.tensor());
+  backend->logprob_backward(c.x.tensor(), weight, c.targets, result.logprobs, result.lse, c.dlogprobs,
+                            result.dx.tensor(), result.dweight.tensor());
   return result;
 }
 
 HeadResult run_at_once(Backend& backend, HeadCase& c, const Weight& weight) {
-  HeadResult result{std::vector<float>(c.targets.size()), {}, {}, Matrix(c.x.rows, c.x.cols, 1, 99), Matrix(c.weight.rows, c.weight.cols, 0, 0.5F)};
-  backend->logprob_forward_backward(c.x.tensor(), weight, c.targets, c.dlogprobs, result.logprobs, result.dx.tensor(), result.dweight.tensor());
+  HeadResult result{std::vector<float>(c.targets.size()),
+                    {},
+                    {},
+                    Matrix(c.x.rows, c.x.cols, 1, 99),
+                    Matrix(c.weight.rows, c.weight.cols, 0, 0.5F)};
+  backend->logprob_forward_backward(c.x.tensor(), weight, c.targets, c.dlogprobs, result.logprobs, result.dx.tensor(),
+                                    result.dweight.tensor());
   return result;
 }
 
@@ -61,8 +69,11 @@ Reference reference(Backend& backend, HeadCase& c, const Weight& weight) {
   backend->linear_forward(c.x.tensor(), weight, Tensor{}, Tensor{}, logits.tensor());
   const int64_t hidden = c.x.cols;
   const int64_t vocab = c.weight.rows;
-  Reference result{.logprobs = {}, .lse = {}, .dx = std::vector<double>(static_cast<size_t>(c.x.rows * hidden)),
-                   .dweight = std::vector<double>(static_cast<size_t>(vocab * hidden), 0.5), .best = {}};
+  Reference result{.logprobs = {},
+                   .lse = {},
+                   .dx = std::vector<double>(static_cast<size_t>(c.x.rows * hidden)),
+                   .dweight = std::vector<double>(static_cast<size_t>(vocab * hidden), 0.5),
+                   .best = {}};
   size_t t = 0;
   for (int64_t r = 0; r < c.x.rows; ++r) {
     const float* row = &logits.at(r, 0);
@@ -76,13 +87,16 @@ Reference reference(Backend& backend, HeadCase& c, const Weight& weight) {
     for (; t < c.targets.size() && c.targets[t].row == r; ++t) {
       const auto d = static_cast<double>(c.dlogprobs[t]);
       result.logprobs.push_back(static_cast<double>(row[c.targets[t].token]) - lse);
-      for (int64_t v = 0; v < vocab; ++v) dlogits[static_cast<size_t>(v)] -= d * std::exp(static_cast<double>(row[v]) - lse);
+      for (int64_t v = 0; v < vocab; ++v)
+        dlogits[static_cast<size_t>(v)] -= d * std::exp(static_cast<double>(row[v]) - lse);
       dlogits[static_cast<size_t>(c.targets[t].token)] += d;
     }
     for (int64_t v = 0; v < vocab; ++v) {
       for (int64_t i = 0; i < hidden; ++i) {
-        result.dx[static_cast<size_t>(r * hidden + i)] += dlogits[static_cast<size_t>(v)] * static_cast<double>(c.weight.at(v, i));
-        result.dweight[static_cast<size_t>(v * hidden + i)] += dlogits[static_cast<size_t>(v)] * static_cast<double>(c.x.at(r, i));
+        result.dx[static_cast<size_t>(r * hidden + i)] +=
+            dlogits[static_cast<size_t>(v)] * static_cast<double>(c.weight.at(v, i));
+        result.dweight[static_cast<size_t>(v * hidden + i)] +=
+            dlogits[static_cast<size_t>(v)] * static_cast<double>(c.x.at(r, i));
       }
     }
   }
@@ -100,7 +114,8 @@ TEST_CASE("log-probs and gradients equal fp64 of the same logits") {
     int64_t rows, hidden, vocab;
   };
   // One chunk and several, not a multiple of any vector; one row and more than a tile.
-  for (const auto& [rows, hidden, vocab] : {Shape{5, 7, 37}, Shape{1, 16, 2000}, Shape{13, 33, 4099}, Shape{100, 8, 1921}, Shape{3, 5, 1}}) {
+  for (const auto& [rows, hidden, vocab] :
+       {Shape{5, 7, 37}, Shape{1, 16, 2000}, Shape{13, 33, 4099}, Shape{100, 8, 1921}, Shape{3, 5, 1}}) {
     CAPTURE(rows);
     CAPTURE(vocab);
     HeadCase c(rows, hidden, vocab, static_cast<uint32_t>(vocab));
@@ -133,7 +148,8 @@ TEST_CASE("the gradient is that of the log-probs: finite differences in fp64") {
     for (size_t t = 0; t < c.targets.size(); ++t) {
       const auto logit = [&](int64_t token) {
         double dot = 0;
-        for (int64_t i = 0; i < 5; ++i) dot += x[static_cast<size_t>(c.targets[t].row * 5 + i)] * w[static_cast<size_t>(token * 5 + i)];
+        for (int64_t i = 0; i < 5; ++i)
+          dot += x[static_cast<size_t>(c.targets[t].row * 5 + i)] * w[static_cast<size_t>(token * 5 + i)];
         return dot;
       };
       double total = 0;
@@ -167,7 +183,8 @@ TEST_CASE("peaked rows keep the digits of log p and of 1 - p") {
       double others = 0;
       for (int64_t v = 0; v < kVocab; ++v) others += v == token ? 0 : std::exp(static_cast<double>(c.weight.at(v, 0)));
       c.weight.at(token, 0) = static_cast<float>(std::log(others * p / (1 - p)));
-      const double rest = others / (others + std::exp(static_cast<double>(c.weight.at(token, 0))));  // 1 - p of the fp32 logits
+      const double rest =
+          others / (others + std::exp(static_cast<double>(c.weight.at(token, 0))));  // 1 - p of the fp32 logits
       c.targets = {{0, token}};
       c.dlogprobs = {-2};
       for_each_backend(c.limits(), [&](Backend& backend) {
@@ -183,9 +200,11 @@ TEST_CASE("peaked rows keep the digits of log p and of 1 - p") {
         std::vector<double> lse(1);
         Matrix dx(1, 1), apart(kVocab, 1), at_once(kVocab, 1);
         backend->logprob_forward(c.x.tensor(), weight, c.targets, logprobs, lse, {});
-        backend->logprob_backward(c.x.tensor(), weight, c.targets, logprobs, lse, c.dlogprobs, dx.tensor(), apart.tensor());
+        backend->logprob_backward(c.x.tensor(), weight, c.targets, logprobs, lse, c.dlogprobs, dx.tensor(),
+                                  apart.tensor());
         check(logprobs[0], apart);
-        backend->logprob_forward_backward(c.x.tensor(), weight, c.targets, c.dlogprobs, logprobs, dx.tensor(), at_once.tensor());
+        backend->logprob_forward_backward(c.x.tensor(), weight, c.targets, c.dlogprobs, logprobs, dx.tensor(),
+                                          at_once.tensor());
         check(logprobs[0], at_once);
       });
     }
@@ -202,7 +221,8 @@ TEST_CASE("two targets of a row that pull against each other") {
     const auto dlogits = [&](std::vector<HeadTarget> targets, std::vector<float> dlogprobs) {
       std::vector<float> logprobs(targets.size());
       Matrix dx(1, 1), dweight(kVocab, 1);
-      backend->logprob_forward_backward(x.tensor(), weight, targets, dlogprobs, logprobs, dx.tensor(), dweight.tensor());
+      backend->logprob_forward_backward(x.tensor(), weight, targets, dlogprobs, logprobs, dx.tensor(),
+                                        dweight.tensor());
       return dweight;
     };
     const double rest = 2999 / (2999 + std::exp(25.0));
@@ -252,7 +272,8 @@ TEST_CASE("rows without targets and targets without weight leave exact zeros") {
 HeadCase part_of(const HeadCase& c, int64_t begin, int64_t end) {
   HeadCase part = c;
   part.x = Matrix(end - begin, c.x.cols, 3);
-  for (int64_t r = begin; r < end; ++r) std::copy_n(&c.x.values[static_cast<size_t>(r * c.x.stride)], c.x.cols, &part.x.at(r - begin, 0));
+  for (int64_t r = begin; r < end; ++r)
+    std::copy_n(&c.x.values[static_cast<size_t>(r * c.x.stride)], c.x.cols, &part.x.at(r - begin, 0));
   part.targets.clear();
   part.dlogprobs.clear();
   for (size_t t = 0; t < c.targets.size(); ++t) {
@@ -291,10 +312,11 @@ TEST_CASE("a row's bits do not depend on the other rows; dweight's not on how ro
           }
           CHECK(same);
           if (function == Run{run_at_once}) {
-            backend->logprob_forward_backward(part.x.tensor(), weight, part.targets, part.dlogprobs, result.logprobs, result.dx.tensor(), dweight.tensor());
+            backend->logprob_forward_backward(part.x.tensor(), weight, part.targets, part.dlogprobs, result.logprobs,
+                                              result.dx.tensor(), dweight.tensor());
           } else {
-            backend->logprob_backward(part.x.tensor(), weight, part.targets, result.logprobs, result.lse, part.dlogprobs, result.dx.tensor(),
-                                      dweight.tensor());
+            backend->logprob_backward(part.x.tensor(), weight, part.targets, result.logprobs, result.lse,
+                                      part.dlogprobs, result.dx.tensor(), dweight.tensor());
           }
         }
         CHECK(dweight == whole.dweight);

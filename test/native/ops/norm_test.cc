@@ -20,7 +20,8 @@ struct Reference {
       for (int64_t c = 0; c < cols; ++c) variance += (in[c] - mean) * (in[c] - mean) / static_cast<double>(cols);
       for (int64_t c = 0; c < cols; ++c) {
         y[static_cast<size_t>(r * cols + c)] =
-            (in[c] - mean) / std::sqrt(variance + eps) * weight[static_cast<size_t>(c)] + (center ? bias[static_cast<size_t>(c)] : 0);
+            (in[c] - mean) / std::sqrt(variance + eps) * weight[static_cast<size_t>(c)] +
+            (center ? bias[static_cast<size_t>(c)] : 0);
       }
     }
     return y;
@@ -61,12 +62,14 @@ struct Operands {
 
 void run(Ops& ops, bool center, Operands& o, bool add) {
   if (center) {
-    ops.layer_norm_forward(o.x.tensor(), o.weight.tensor(), o.bias.tensor(), kEps, o.y.tensor(), o.mean.tensor(), o.rstd.tensor());
-    ops.layer_norm_backward(o.dy.tensor(), o.x.tensor(), o.weight.tensor(), o.mean.tensor(), o.rstd.tensor(), add, o.dx.tensor(),
-                            o.dweight.tensor(), o.dbias.tensor());
+    ops.layer_norm_forward(o.x.tensor(), o.weight.tensor(), o.bias.tensor(), kEps, o.y.tensor(), o.mean.tensor(),
+                           o.rstd.tensor());
+    ops.layer_norm_backward(o.dy.tensor(), o.x.tensor(), o.weight.tensor(), o.mean.tensor(), o.rstd.tensor(), add,
+                            o.dx.tensor(), o.dweight.tensor(), o.dbias.tensor());
   } else {
     ops.rms_norm_forward(o.x.tensor(), o.weight.tensor(), kEps, o.y.tensor(), o.rstd.tensor());
-    ops.rms_norm_backward(o.dy.tensor(), o.x.tensor(), o.weight.tensor(), o.rstd.tensor(), add, o.dx.tensor(), o.dweight.tensor());
+    ops.rms_norm_backward(o.dy.tensor(), o.x.tensor(), o.weight.tensor(), o.rstd.tensor(), add, o.dx.tensor(),
+                          o.dweight.tensor());
   }
 }
 
@@ -86,7 +89,8 @@ TEST_CASE("norms equal fp64 and their gradients equal finite differences") {
           Operands o(rows, cols, 3, static_cast<uint32_t>(cols));
           o.dx = add ? o.y : o.dx;
           for (int64_t r = 0; add && r < rows; ++r) o.dx.at(r, 0) = 2.5F;
-          Reference reference{rows, cols, center, static_cast<double>(kEps), widened(o.x), widened(o.weight), widened(o.bias)};
+          Reference reference{rows,           cols, center, static_cast<double>(kEps), widened(o.x), widened(o.weight),
+                              widened(o.bias)};
           const std::vector<double> dy = widened(o.dy);
           const auto dx = plus(reference.gradient(reference.x, dy), widened(o.dx));
           const auto dweight = plus(reference.gradient(reference.weight, dy), widened(o.dweight));
@@ -125,14 +129,15 @@ TEST_CASE("norms' rows may be split over calls") {
       const auto part = [&](int64_t begin, int64_t count) {
         const auto rows = [&](Matrix& m) { return m.tensor().slice_rows(begin, count); };
         if (center) {
-          backend->layer_norm_forward(rows(parts.x), parts.weight.tensor(), parts.bias.tensor(), kEps, rows(parts.y), rows(parts.mean),
-                                      rows(parts.rstd));
-          backend->layer_norm_backward(rows(parts.dy), rows(parts.x), parts.weight.tensor(), rows(parts.mean), rows(parts.rstd), false,
-                                       rows(parts.dx), parts.dweight.tensor(), parts.dbias.tensor());
+          backend->layer_norm_forward(rows(parts.x), parts.weight.tensor(), parts.bias.tensor(), kEps, rows(parts.y),
+                                      rows(parts.mean), rows(parts.rstd));
+          backend->layer_norm_backward(rows(parts.dy), rows(parts.x), parts.weight.tensor(), rows(parts.mean),
+                                       rows(parts.rstd), false, rows(parts.dx), parts.dweight.tensor(),
+                                       parts.dbias.tensor());
         } else {
           backend->rms_norm_forward(rows(parts.x), parts.weight.tensor(), kEps, rows(parts.y), rows(parts.rstd));
-          backend->rms_norm_backward(rows(parts.dy), rows(parts.x), parts.weight.tensor(), rows(parts.rstd), false, rows(parts.dx),
-                                     parts.dweight.tensor());
+          backend->rms_norm_backward(rows(parts.dy), rows(parts.x), parts.weight.tensor(), rows(parts.rstd), false,
+                                     rows(parts.dx), parts.dweight.tensor());
         }
       };
       part(0, 17);

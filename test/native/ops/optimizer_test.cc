@@ -1,4 +1,5 @@
-// Optimiser steps against 100 steps of torch 2.13, and the gradient's norm. The constants are what this prints (fp32, single-tensor):
+// Optimiser steps against 100 steps of torch 2.13, and the gradient's norm. The constants are what this prints (fp32,
+// single-tensor):
 //   def gradient(t): return torch.tensor([((t * (7 + i)) % 11 - 5) * 2.0 ** (-3 * i - 3) for i in range(6)])
 //   weight = torch.tensor([1.0, -0.5, 0.25, 2.0, 0.0, -1.5], requires_grad=True)
 //   torch.optim.AdamW([weight], lr=1e-2, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.1, foreach=False)
@@ -23,9 +24,12 @@ const std::vector<Trace> kRmsProp = {
 
 struct State {
   Matrix weight, gradient, first, second;
-  State() : weight(1, 6), gradient(1, 6), first(1, 6), second(1, 6) { weight.values = {1.0F, -0.5F, 0.25F, 2.0F, 0.0F, -1.5F}; }
+  State() : weight(1, 6), gradient(1, 6), first(1, 6), second(1, 6) {
+    weight.values = {1.0F, -0.5F, 0.25F, 2.0F, 0.0F, -1.5F};
+  }
   void set_gradient(int step) {
-    for (int i = 0; i < 6; ++i) gradient.at(0, i) = static_cast<float>(step * (7 + i) % 11 - 5) * std::ldexp(1.0F, -3 * i - 3);
+    for (int i = 0; i < 6; ++i)
+      gradient.at(0, i) = static_cast<float>(step * (7 + i) % 11 - 5) * std::ldexp(1.0F, -3 * i - 3);
   }
 };
 
@@ -39,7 +43,8 @@ void check_trace(const std::vector<Trace>& trace, const std::function<void(State
     step_of(state, step);
     if (trace[next].step != step) continue;
     // A few roundings of values up to 2 over 100 steps.
-    CHECK(largest_error(state.weight, std::vector<double>(trace[next].weight.begin(), trace[next].weight.end())) < 1e-6);
+    CHECK(largest_error(state.weight, std::vector<double>(trace[next].weight.begin(), trace[next].weight.end())) <
+          1e-6);
     ++next;
   }
   CHECK(next == trace.size());
@@ -48,7 +53,8 @@ void check_trace(const std::vector<Trace>& trace, const std::function<void(State
 TEST_CASE("100 steps of AdamW equal torch's") {
   for_each_backend(limits_for(1, 1), [](Backend& backend) {
     check_trace(kAdamW, [&](State& s, int step) {
-      backend->adamw_step(s.weight.tensor(), s.gradient.tensor(), s.first.tensor(), s.second.tensor(), 1e-2, 0.9, 0.95, 1e-6, 0.1, step, 0.25);
+      backend->adamw_step(s.weight.tensor(), s.gradient.tensor(), s.first.tensor(), s.second.tensor(), 1e-2, 0.9, 0.95,
+                          1e-6, 0.1, step, 0.25);
     });
   });
 }
@@ -65,7 +71,8 @@ TEST_CASE("a weight of 1 moves at learning rate 5e-7") {
   for_each_backend(limits_for(1, 1), [](Backend& backend) {
     Matrix weight(1, 1, 0, 1), gradient(1, 1, 0, 0.3F), first(1, 1), second(1, 1);
     for (int step = 1; step <= 1000; ++step) {
-      backend->adamw_step(weight.tensor(), gradient.tensor(), first.tensor(), second.tensor(), 5e-7, 0.9, 0.999, 1e-8, 0, step, 1);
+      backend->adamw_step(weight.tensor(), gradient.tensor(), first.tensor(), second.tensor(), 5e-7, 0.9, 0.999, 1e-8,
+                          0, step, 1);
     }
     // Adam of a constant gradient moves by the learning rate; a step of 5e-7 is 8.4 spacings of fp32 below 1.
     CHECK(1 - weight.at(0, 0) == doctest::Approx(1000 * 5e-7).epsilon(0.06));
@@ -77,8 +84,10 @@ TEST_CASE("steps and sums of large blocks have the same bits on any number of th
   const Matrix weight = Matrix::random(random, 1, 1'100'003);
   Matrix gradient = Matrix::random(random, 1, 1'100'003);
   check_same_bits_on_any_threads(limits_for(1, 1), [&](Backend& backend) {
-    std::vector<Matrix> state{weight, Matrix(1, weight.cols), Matrix(1, weight.cols), weight, Matrix(1, weight.cols), Matrix(1, 2)};
-    backend->adamw_step(state[0].tensor(), gradient.tensor(), state[1].tensor(), state[2].tensor(), 1e-3, 0.9, 0.999, 1e-8, 0.1, 1, 0.5);
+    std::vector<Matrix> state{weight, Matrix(1, weight.cols), Matrix(1, weight.cols),
+                              weight, Matrix(1, weight.cols), Matrix(1, 2)};
+    backend->adamw_step(state[0].tensor(), gradient.tensor(), state[1].tensor(), state[2].tensor(), 1e-3, 0.9, 0.999,
+                        1e-8, 0.1, 1, 0.5);
     backend->rmsprop_step(state[3].tensor(), gradient.tensor(), state[4].tensor(), 1e-3, 0.99, 1e-8, 0.1, 0.5);
     const double sum = backend->sum_of_squares(gradient.tensor());
     std::memcpy(state[5].values.data(), &sum, sizeof(sum));

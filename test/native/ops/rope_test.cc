@@ -23,7 +23,8 @@ TEST_CASE("rope rotates the first values of each head, to position 100000") {
   struct Case {
     int64_t heads, head_dim, rotary_dim;
   };
-  for (const auto& [heads, head_dim, rotary_dim] : {Case{4, 32, 8}, Case{3, 6, 6}, Case{1, 2, 2}, Case{2, 64, 64}, Case{5, 7, 4}}) {
+  for (const auto& [heads, head_dim, rotary_dim] :
+       {Case{4, 32, 8}, Case{3, 6, 6}, Case{1, 2, 2}, Case{2, 64, 64}, Case{5, 7, 4}}) {
     CAPTURE(head_dim);
     std::mt19937 random(1);
     const int64_t half = rotary_dim / 2;
@@ -76,7 +77,8 @@ TEST_CASE("rope without rotary values does nothing, a position outside the table
   backend->rope(y.tensor(), 8, 0, std::vector<int32_t>{0}, Tensor{}, Tensor{}, false);
   CHECK(y == x);
   Tables tables(4, 2);
-  CHECK_THROWS(backend->rope(y.tensor(), 8, 4, std::vector<int32_t>{4}, tables.cosine.tensor(), tables.sine.tensor(), false));
+  CHECK_THROWS(
+      backend->rope(y.tensor(), 8, 4, std::vector<int32_t>{4}, tables.cosine.tensor(), tables.sine.tensor(), false));
 }
 
 }  // namespace

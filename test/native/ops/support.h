@@ -22,7 +22,8 @@ struct Matrix {
       : rows(rows), cols(cols), stride(cols + gap), values(static_cast<size_t>(rows * (cols + gap)), kGuard) {
     for (int64_t r = 0; r < rows; ++r) std::fill_n(&at(r, 0), cols, value);
   }
-  static Matrix random(std::mt19937& random, int64_t rows, int64_t cols, int64_t gap = 0, double deviation = 1, double mean = 0) {
+  static Matrix random(std::mt19937& random, int64_t rows, int64_t cols, int64_t gap = 0, double deviation = 1,
+                       double mean = 0) {
     Matrix matrix(rows, cols, gap);
     std::normal_distribution<double> normal(mean, deviation);
     for (int64_t r = 0; r < rows; ++r) {
@@ -34,7 +35,8 @@ struct Matrix {
   float at(int64_t row, int64_t col) const { return values.data()[row * stride + col]; }
   Tensor tensor() { return {values.data(), rows, cols, stride, DType::f32}; }
   bool operator==(const Matrix& other) const {
-    return values.size() == other.values.size() && std::memcmp(values.data(), other.values.data(), values.size() * sizeof(float)) == 0;
+    return values.size() == other.values.size() &&
+           std::memcmp(values.data(), other.values.data(), values.size() * sizeof(float)) == 0;
   }
   bool gaps_intact() const {
     for (int64_t r = 0; r < rows; ++r) {
@@ -61,7 +63,8 @@ inline std::vector<Isa> present_isas() {
 /// A backend with its memory.
 class Backend {
  public:
-  Backend(Isa isa, int threads, const OpsLimits& limits) : ops_(make_ops({.backend = "cpu", .isa = isa_name(isa), .threads = threads})) {
+  Backend(Isa isa, int threads, const OpsLimits& limits)
+      : ops_(make_ops({.backend = "cpu", .isa = isa_name(isa), .threads = threads})) {
     ops_->reserve_workspace(memory_, limits);
   }
   Ops& operator*() const { return *ops_; }
@@ -86,7 +89,14 @@ class Backend {
 };
 
 inline OpsLimits limits_for(int64_t rows, int64_t cols, int64_t vocab = 1, bool training = true) {
-  return {.rows = rows, .cols = cols, .path_tokens = rows, .heads = 1, .head_dim = 16, .hidden = cols, .vocab = vocab, .training = training};
+  return {.rows = rows,
+          .cols = cols,
+          .path_tokens = rows,
+          .heads = 1,
+          .head_dim = 16,
+          .hidden = cols,
+          .vocab = vocab,
+          .training = training};
 }
 
 /// f(backend) for each instruction set, on 1 and 3 threads.
@@ -102,7 +112,8 @@ inline void for_each_backend(const OpsLimits& limits, const std::function<void(B
 }
 
 /// What f leaves in its result has the same bits on 1, 2 and 5 threads.
-inline void check_same_bits_on_any_threads(const OpsLimits& limits, const std::function<std::vector<Matrix>(Backend&)>& f) {
+inline void check_same_bits_on_any_threads(const OpsLimits& limits,
+                                           const std::function<std::vector<Matrix>(Backend&)>& f) {
   for (const Isa isa : present_isas()) {
     CAPTURE(std::string(isa_name(isa)));
     Backend alone(isa, 1, limits);
