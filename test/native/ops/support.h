@@ -36,7 +36,7 @@ struct Matrix {
   Tensor tensor() { return {values.data(), rows, cols, stride, DType::f32}; }
   bool operator==(const Matrix& other) const {
     return values.size() == other.values.size() &&
-           std::memcmp(values.data(), other.values.data(), values.size() * sizeof(float)) == 0;
+           (values.empty() || std::memcmp(values.data(), other.values.data(), values.size() * sizeof(float)) == 0);
   }
   bool gaps_intact() const {
     for (int64_t r = 0; r < rows; ++r) {
@@ -142,6 +142,11 @@ inline std::vector<double> widened(const Matrix& matrix) {
     for (int64_t c = 0; c < matrix.cols; ++c) values.push_back(static_cast<double>(matrix.at(r, c)));
   }
   return values;
+}
+
+/// Within `relative` of what is wanted, however small that is (doctest's Approx forgives absolute errors below 1).
+inline bool is_close(double got, double wanted, double relative) {
+  return std::abs(got - wanted) <= relative * std::abs(wanted);
 }
 
 /// Largest |got - wanted| / max(1, |wanted|).
