@@ -14,7 +14,9 @@ namespace gleaner::cpu {
 
 namespace {
 
-constexpr int64_t kBlock = 256;  // logits that are summed, or looked at, together
+constexpr int64_t kBlock = 256;       // logits that are summed, or looked at, together
+constexpr int64_t kBuckets = 2048;    // of logits by their distance from the largest: 32 nats,
+constexpr float kBucketsPerNat = 64;  // and the last for all beyond
 
 int64_t num_blocks(int64_t vocab) { return (vocab + kBlock - 1) / kBlock; }
 int64_t round_up(int64_t value) { return (value + 15) / 16 * 16; }
@@ -28,18 +30,20 @@ bool better(const Candidate& a, const Candidate& b) { return a.logit != b.logit 
 
 /// One worker's memory.
 struct Scratch {
-  double* sums;        // [blocks]
+  double* sums;        // of weights, [blocks]
+  double* buckets;     // [kBuckets]
   float* weights;      // [vocab]
   Candidate* kept;     // [vocab], in id order
   Candidate* ordered;  // [vocab]
 
   Scratch(float* memory, int64_t vocab)
       : sums(reinterpret_cast<double*>(memory)),
-        weights(memory + round_up(2 * num_blocks(vocab))),
+        buckets(sums + num_blocks(vocab)),
+        weights(memory + round_up(2 * (num_blocks(vocab) + kBuckets))),
         kept(reinterpret_cast<Candidate*>(weights + round_up(vocab))),
         ordered(kept + vocab) {}
   static int64_t floats(int64_t vocab) {
-    return round_up(2 * num_blocks(vocab)) + round_up(vocab) + round_up(6 * vocab);
+    return round_up(2 * (num_blocks(vocab) + kBuckets)) + round_up(vocab) + round_up(6 * vocab);
   }
 };
 
@@ -47,55 +51,39 @@ class RowSampler {
  public:
   RowSampler(const Loops& loop, const float* logits, int64_t vocab, float largest, const SamplingOptions& options,
              const Scratch& scratch)
-      : loop_(loop),
-        logits_(logits),
-        vocab_(vocab),
-        largest_(largest),
-        options_(options),
-        scratch_(scratch),
-        scale_(1.0F / options.temperature) {}
+      : loop_(loop), logits_(logits), vocab_(vocab), largest_(largest), options_(options), scratch_(scratch) {}
 
-  /// log of the sum of exp(logit - largest), at temperature 1.
-  double log_total() {
-    double sum = 0;
-    for (int64_t block = 0; block < num_blocks(vocab_); ++block)
-      sum += loop_.sum_exp(logits_ + block * kBlock, block_size(block), largest_, 1);
-    return std::log(sum);
-  }
-
-  Sampled greedy() const {
-    return {.token = static_cast<int32_t>(std::find(logits_, logits_ + vocab_, largest_) - logits_),
-            .logprob = 0,
-            .logprob_full = 0};
+  Sampled greedy() {
+    const auto token = static_cast<int32_t>(std::find(logits_, logits_ + vocab_, largest_) - logits_);
+    return {.token = token, .logprob = 0, .logprob_full = static_cast<float>(-std::log(sum_blocks(1)))};
   }
 
   Sampled draw() {
+    const float scale = std::min(1.0F / options_.temperature, 3e38F);  // finite: 0 times it stays 0
     const bool top_k = options_.top_k > 0 && options_.top_k < vocab_;
     const bool top_p = options_.top_p < 1;
     double total = 0;
     int32_t token = 0;
-    if (!top_k && !top_p) {
-      for (int64_t block = 0; block < num_blocks(vocab_); ++block) {
-        scratch_.sums[block] = loop_.sum_exp(logits_ + block * kBlock, block_size(block), largest_, scale_);
-        total += scratch_.sums[block];
-      }
-      token = draw_from_all(uniform() * total);
-    } else {
-      int64_t count = 0;
-      if (top_k) {
-        count = keep_first(candidates_for_top_k());
-        if (top_p) count = keep_mass(count, kept_mass(count));
-      } else {
-        double mass = 0;
-        count = candidates_for_top_p(mass);
-        count = keep_mass(count, mass);
-      }
+    if (top_k) {
+      int64_t count = keep_first(candidates_for_top_k(), scale);
+      if (top_p) count = keep_mass(count);
       total = kept_mass(count);
       token = draw_from_kept(count, uniform() * total);
+    } else if (top_p) {
+      total = drop_beyond(cut_at_mass(weigh(scale), scale));
+      token = draw_from_blocks(uniform() * total, [this](int64_t block) { return scratch_.weights + block * kBlock; });
+    } else {
+      total = sum_blocks(scale);
+      token = draw_from_blocks(uniform() * total, [&](int64_t block) {
+        loop_.exp(logits_ + block * kBlock, block_size(block), largest_, scale, 1, scratch_.weights);
+        return scratch_.weights;
+      });
     }
-    const double logit = (static_cast<double>(logits_[token]) - static_cast<double>(largest_)) /
-                         static_cast<double>(options_.temperature);
-    return {.token = token, .logprob = static_cast<float>(logit - std::log(total)), .logprob_full = 0};
+    const double logit = static_cast<double>(logits_[token]) - static_cast<double>(largest_);
+    const double full_total = scale == 1 && !top_k && !top_p ? total : sum_blocks(1);
+    return {.token = token,
+            .logprob = static_cast<float>(logit / static_cast<double>(options_.temperature) - std::log(total)),
+            .logprob_full = static_cast<float>(logit - std::log(full_total))};
   }
 
  private:
@@ -106,8 +94,30 @@ class RowSampler {
     return uniform_from(words[0], words[1]);
   }
 
+  /// Sums of exp((logit - largest) * scale), by block and in all.
+  double sum_blocks(float scale) {
+    double total = 0;
+    for (int64_t b = 0; b < num_blocks(vocab_); ++b) {
+      scratch_.sums[b] = loop_.sum_exp(logits_ + b * kBlock, block_size(b), largest_, scale);
+      total += scratch_.sums[b];
+    }
+    return total;
+  }
+
+  /// The same, and keeps the weights.
+  double weigh(float scale) {
+    double total = 0;
+    for (int64_t b = 0; b < num_blocks(vocab_); ++b) {
+      float* const weights = scratch_.weights + b * kBlock;
+      scratch_.sums[b] = loop_.exp_sum(logits_ + b * kBlock, block_size(b), largest_, scale, weights);
+      total += scratch_.sums[b];
+    }
+    return total;
+  }
+
   /// The first id whose cumulative weight passes `target`; rounding may leave that to the last one with any weight.
-  int32_t draw_from_all(double target) const {
+  template <class WeightsOf>
+  int32_t draw_from_blocks(double target, const WeightsOf& weights_of) const {
     double before = 0;
     int64_t block = 0;
     for (int64_t b = 0; b < num_blocks(vocab_); ++b) {
@@ -116,8 +126,7 @@ class RowSampler {
       if (before + scratch_.sums[b] > target) break;
       before += scratch_.sums[b];
     }
-    float weights[kBlock];
-    loop_.exp(logits_ + block * kBlock, block_size(block), largest_, scale_, 1, weights);
+    const float* const weights = weights_of(block);
     int64_t last = 0;
     for (int64_t i = 0; i < block_size(block); ++i) {
       if (weights[i] == 0) continue;
@@ -166,55 +175,43 @@ class RowSampler {
     for (int64_t b = 0; b < blocks; ++b) {
       if (maxima[b] < bound) continue;
       for (int64_t id = b * kSmallBlock; id < std::min(vocab_, (b + 1) * kSmallBlock); ++id) {
-        if (logits_[id] >= bound)
+        if (logits_[id] >= bound) {
           scratch_.kept[count++] = {.logit = logits_[id], .weight = 0, .id = static_cast<int32_t>(id)};
+        }
       }
     }
     return count;
   }
 
-  /// All tokens less likely than (1 - top_p) / vocab together stay below 1 - top_p: none of them is kept.
-  int64_t candidates_for_top_p(double& mass) {
-    mass = 0;
-    for (int64_t b = 0; b < num_blocks(vocab_); ++b) {
-      float* const weights = scratch_.weights + b * kBlock;
-      loop_.exp(logits_ + b * kBlock, block_size(b), largest_, scale_, 1, weights);
-      double sum = 0;
-      for (int64_t i = 0; i < block_size(b); ++i) sum += static_cast<double>(weights[i]);
-      mass += sum;
-    }
-    // A little lower still, for the rounding of weights.
-    const auto bound =
-        static_cast<float>((1 - static_cast<double>(options_.top_p)) * mass / static_cast<double>(vocab_) * 0.999);
-    int64_t count = 0;
-    for (int64_t id = 0; id < vocab_; ++id) {
-      if (scratch_.weights[id] >= bound)
-        scratch_.kept[count++] = {.logit = logits_[id], .weight = scratch_.weights[id], .id = static_cast<int32_t>(id)};
-    }
-    return count;
-  }
-
   /// Keeps the best top_k of the candidates and gives them their weights.
-  int64_t keep_first(int64_t count) {
+  int64_t keep_first(int64_t count, float scale) {
     const auto k = static_cast<int64_t>(options_.top_k);
     std::copy_n(scratch_.kept, count, scratch_.ordered);
     std::nth_element(scratch_.ordered, scratch_.ordered + k - 1, scratch_.ordered + count, better);
     const int64_t kept = keep_up_to(scratch_.ordered[k - 1], count);
     for (int64_t i = 0; i < kept; ++i) scratch_.weights[i] = scratch_.kept[i].logit;
-    loop_.exp(scratch_.weights, kept, largest_, scale_, 1, scratch_.weights);
+    loop_.exp(scratch_.weights, kept, largest_, scale, 1, scratch_.weights);
     for (int64_t i = 0; i < kept; ++i) scratch_.kept[i].weight = scratch_.weights[i];
     return kept;
   }
 
-  /// Keeps the shortest prefix (in order) whose weights reach top_p of `mass`; bisection by halves, each looked through
-  /// once.
-  int64_t keep_mass(int64_t count, double mass) {
-    const double wanted = static_cast<double>(options_.top_p) * mass;
+  /// Of the kept ones, the shortest prefix whose weights reach top_p of theirs.
+  int64_t keep_mass(int64_t count) {
+    std::copy_n(scratch_.kept, count, scratch_.ordered);
+    return keep_up_to(cut_of(count, 0, static_cast<double>(options_.top_p) * kept_mass(count)), count);
+  }
+
+  int64_t keep_up_to(const Candidate& cut, int64_t count) {
+    const auto beyond = [cut](const Candidate& candidate) { return better(cut, candidate); };
+    return std::remove_if(scratch_.kept, scratch_.kept + count, beyond) - scratch_.kept;
+  }
+
+  /// The token of `ordered` with which the weights reach `wanted`, `before` being those of better tokens: by halves,
+  /// each looked through once.
+  Candidate cut_of(int64_t count, double before, double wanted) {
     Candidate* const ordered = scratch_.ordered;
-    std::copy_n(scratch_.kept, count, ordered);
     int64_t low = 0;
     int64_t high = count;
-    double before = 0;  // weight of [0, low), below wanted
     while (high - low > 1) {
       const int64_t middle = low + (high - low) / 2;
       std::nth_element(ordered + low, ordered + middle, ordered + high, better);
@@ -227,13 +224,53 @@ class RowSampler {
         low = middle;
       }
     }
-    return keep_up_to(ordered[low], count);
+    return ordered[low];
   }
 
-  int64_t keep_up_to(const Candidate& last, int64_t count) {
-    Candidate* const end =
-        std::remove_if(scratch_.kept, scratch_.kept + count, [last](const Candidate& c) { return better(last, c); });
-    return end - scratch_.kept;
+  /// Bucket of a logit; one with a larger logit is never in a later bucket.
+  int64_t bucket_of(float logit, float scale) const {
+    return static_cast<int64_t>(
+        std::min((largest_ - logit) * scale * kBucketsPerNat, static_cast<float>(kBuckets - 1)));
+  }
+
+  /// top_p of all tokens: weights by bucket show which bucket the cut is in, and only that one is put in order.
+  Candidate cut_at_mass(double mass, float scale) {
+    std::fill_n(scratch_.buckets, kBuckets, 0.0);
+    for (int64_t id = 0; id < vocab_; ++id) {
+      scratch_.buckets[bucket_of(logits_[id], scale)] += static_cast<double>(scratch_.weights[id]);
+    }
+    const double wanted = static_cast<double>(options_.top_p) * mass;
+    double before = 0;
+    int64_t bucket = 0;
+    for (int64_t b = 0; b < kBuckets; ++b) {
+      if (scratch_.buckets[b] == 0) continue;
+      bucket = b;
+      if (before + scratch_.buckets[b] >= wanted) break;
+      before += scratch_.buckets[b];
+    }
+    int64_t count = 0;
+    for (int64_t id = 0; id < vocab_; ++id) {
+      if (bucket_of(logits_[id], scale) != bucket) continue;
+      scratch_.ordered[count++] = {
+          .logit = logits_[id], .weight = scratch_.weights[id], .id = static_cast<int32_t>(id)};
+    }
+    return cut_of(count, before, wanted);
+  }
+
+  /// Leaves no weight to what comes after the cut; the sum of the rest.
+  double drop_beyond(const Candidate& cut) {
+    double total = 0;
+    for (int64_t b = 0; b < num_blocks(vocab_); ++b) {
+      double sum = 0;
+      for (int64_t id = b * kBlock; id < b * kBlock + block_size(b); ++id) {
+        const bool kept = logits_[id] > cut.logit || (logits_[id] == cut.logit && id <= cut.id);
+        scratch_.weights[id] = kept ? scratch_.weights[id] : 0;
+        sum += static_cast<double>(scratch_.weights[id]);
+      }
+      scratch_.sums[b] = sum;
+      total += sum;
+    }
+    return total;
   }
 
   const Loops& loop_;
@@ -242,7 +279,6 @@ class RowSampler {
   float largest_;
   const SamplingOptions& options_;
   Scratch scratch_;
-  float scale_;
 };
 
 }  // namespace
@@ -265,10 +301,7 @@ void sample(ThreadPool& pool, Isa isa, Tensor logits, std::span<const SamplingOp
     const SamplingOptions& row_options = options[static_cast<size_t>(row)];
     RowSampler sampler(loop, logits.row(row), vocab, largest, row_options,
                        Scratch(workspace + worker * Scratch::floats(vocab), vocab));
-    Sampled result = row_options.temperature == 0 ? sampler.greedy() : sampler.draw();
-    result.logprob_full = static_cast<float>(static_cast<double>(logits.row(row)[result.token]) -
-                                             static_cast<double>(largest) - sampler.log_total());
-    sampled[static_cast<size_t>(row)] = result;
+    sampled[static_cast<size_t>(row)] = row_options.temperature == 0 ? sampler.greedy() : sampler.draw();
   });
 }
 

@@ -136,7 +136,7 @@ TEST_CASE("sets, tokens and log-probs are those of a full sort, with and without
              {Setting{1, 1, 0}, Setting{0.6F, 1, 0}, Setting{1, 1, 1}, Setting{1, 1, 7}, Setting{1.3F, 1, 300},
               Setting{1, 1, 100'000}, Setting{1, 0.9F, 0}, Setting{0.8F, 0.5F, 0}, Setting{1, 0.001F, 0},
               Setting{1, 0.9999F, 0}, Setting{1, 0.9F, 50}, Setting{3, 0.3F, 900}, Setting{1, 0, 0},
-              Setting{1e-3F, 0.99F, 40}}) {
+              Setting{1e-3F, 0.99F, 40}, Setting{1e-40F, 0.9F, 0}, Setting{20, 0.95F, 0}}) {
           CAPTURE(vocab);
           CAPTURE(step);
           CAPTURE(temperature);

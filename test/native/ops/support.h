@@ -20,7 +20,7 @@ namespace gleaner::test {
 struct Matrix {
   Matrix(int64_t rows, int64_t cols, int64_t gap = 0, float value = 0)
       : rows(rows), cols(cols), stride(cols + gap), values(static_cast<size_t>(rows * (cols + gap)), kGuard) {
-    for (int64_t r = 0; r < rows; ++r) std::fill_n(&at(r, 0), cols, value);
+    for (int64_t r = 0; r < rows; ++r) std::fill_n(values.data() + r * stride, cols, value);
   }
   static Matrix random(std::mt19937& random, int64_t rows, int64_t cols, int64_t gap = 0, double deviation = 1,
                        double mean = 0) {
