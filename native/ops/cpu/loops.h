@@ -1,5 +1,6 @@
-// Loops over rows and elements that the compiler vectorises, compiled once for each instruction set from loops.inc. Sums run in 16 lanes
-// by column, so their bits do not depend on the instruction set; multiply and add are never contracted.
+// Loops over rows and elements that the compiler vectorises, compiled once for each instruction set from loops.inc.
+// Sums run in 16 lanes by column, so their bits do not depend on the instruction set; multiply and add are never
+// contracted.
 #pragma once
 #include <cstdint>
 
@@ -8,13 +9,13 @@
 namespace gleaner::cpu {
 
 struct AdamWStep {
-  float decay;        // 1 - learning_rate * weight_decay
-  float beta1_rest;   // 1 - beta1
+  float decay;       // 1 - learning_rate * weight_decay
+  float beta1_rest;  // 1 - beta1
   float beta2;
-  float beta2_rest;   // 1 - beta2
-  float root_bias2;   // sqrt(1 - beta2^step)
+  float beta2_rest;  // 1 - beta2
+  float root_bias2;  // sqrt(1 - beta2^step)
   float eps;
-  float step_size;    // learning_rate / (1 - beta1^step)
+  float step_size;  // learning_rate / (1 - beta1^step)
   float grad_scale;
 };
 
@@ -29,12 +30,15 @@ struct RmsPropStep {
 
 struct Loops {
   // One row of n values.
-  void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps, float* y, float* mean, float* rstd);
-  void (*layer_norm_dx)(const float* dy, const float* x, const float* weight, float mean, float rstd, int64_t n, bool add, float* dx);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps, float* y,
+                     float* mean, float* rstd);
+  void (*layer_norm_dx)(const float* dy, const float* x, const float* weight, float mean, float rstd, int64_t n,
+                        bool add, float* dx);
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y, float* rstd);
   void (*rms_norm_dx)(const float* dy, const float* x, const float* weight, float rstd, int64_t n, bool add, float* dx);
   // n columns of one row added to parameter gradients.
-  void (*layer_norm_dweight)(const float* dy, const float* x, float mean, float rstd, int64_t n, float* dweight, float* dbias);
+  void (*layer_norm_dweight)(const float* dy, const float* x, float mean, float rstd, int64_t n, float* dweight,
+                             float* dbias);
   void (*rms_norm_dweight)(const float* dy, const float* x, float rstd, int64_t n, float* dweight);
   /// One head: first[i], second[i] rotate by (cosine[i], sine[i]).
   void (*rotate)(float* first, float* second, const float* cosine, const float* sine, int64_t half);
@@ -54,7 +58,8 @@ struct Loops {
   /// y = factor * exp((x - shift) * scale).
   void (*exp)(const float* x, int64_t n, float shift, float scale, float factor, float* y);
   double (*sum_of_squares)(const float* x, int64_t n);
-  void (*adamw)(float* weight, const float* gradient, float* exp_avg, float* exp_avg_sq, int64_t n, const AdamWStep& step);
+  void (*adamw)(float* weight, const float* gradient, float* exp_avg, float* exp_avg_sq, int64_t n,
+                const AdamWStep& step);
   void (*rmsprop)(float* weight, const float* gradient, float* square_avg, int64_t n, const RmsPropStep& step);
 };
 
