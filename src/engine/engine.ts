@@ -237,7 +237,7 @@ export class Engine implements Trainer {
       const { trees, objective } = this.#prepare(batch);
       const batches = packTrees(trees, this.#budget());
       const result =
-        objective === undefined && batch.objective.name === 'custom'
+        objective === undefined && 'rows' in batch
           ? await this.#customUpdate(batches, batch, settings, step.signal)
           : await this.#run(this.#native.update(batches.map(microBatch), required(objective), settings), step.signal);
       return updateResult(result, batch, batches.length);

@@ -65,7 +65,7 @@ export interface Context {
   /** Seconds, from any origin. */
   now(): number;
   /** The engine's highest memory use so far. */
-  peakBytes(): number;
+  peakBytes(): Promise<number>;
   log: Log;
   signal?: AbortSignal | undefined;
 }

@@ -14,12 +14,12 @@ export interface ScheduleSettings {
 export function scheduleFactor(schedule: ScheduleSettings, step: number, totalSteps: number): number {
   const warmup = warmupSteps(schedule, totalSteps);
   if (step < warmup) return step / Math.max(1, warmup);
-  const progress = (step - warmup) / Math.max(1, totalSteps - warmup);
+  const decaySteps = Math.max(1, totalSteps - warmup);
   switch (schedule.name) {
     case 'linear':
-      return Math.max(0, 1 - progress);
+      return Math.max(0, (totalSteps - step) / decaySteps);
     case 'cosine':
-      return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * progress)));
+      return Math.max(0, 0.5 * (1 + Math.cos((Math.PI * (step - warmup)) / decaySteps)));
     case 'constant':
       return 1;
     default:
