@@ -1,0 +1,89 @@
+// The name of every file that a run writes, and the folder they lie in. A folder that holds a run is never written into unasked.
+
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { GleanerError } from '../common/errors.js';
+
+/** What a run may leave at the top of its folder; overwrite removes these and nothing else. */
+const ENTRIES = ['recipe.yaml', 'plan.json', 'metrics.jsonl', 'rounds', 'samples', 'checkpoints', 'final'] as const;
+
+export class RunFolder {
+  constructor(readonly path: string) {}
+
+  get recipe(): string {
+    return join(this.path, 'recipe.yaml');
+  }
+
+  get plan(): string {
+    return join(this.path, 'plan.json');
+  }
+
+  get metrics(): string {
+    return join(this.path, 'metrics.jsonl');
+  }
+
+  /** What round `round` trained against. */
+  generations(round: number): string {
+    return join(this.path, 'rounds', String(round), 'generations.arrow');
+  }
+
+  /** Answers to held-out prompts after `step` steps. */
+  samples(step: number): string {
+    return join(this.path, 'samples', `step-${step}.arrow`);
+  }
+
+  /** The trained model, a Hugging Face folder. */
+  get final(): string {
+    return join(this.path, 'final');
+  }
+
+  /** The model as it was after `step` steps, a Hugging Face folder. */
+  checkpointPolicy(step: number): string {
+    return join(this.path, 'checkpoints', `step-${step}`, 'policy');
+  }
+}
+
+/** Throws where the folder holds a run already, unless that may be overwritten. Touches nothing. */
+export async function checkRunFolder(path: string, { overwrite }: { overwrite: boolean }): Promise<void> {
+  const info = await stat(path).catch(() => undefined);
+  if (info && !info.isDirectory()) throw new GleanerError('ERR_GLEANER_USAGE', `output ${path} is a file`, 'Name a folder.');
+  const found = info ? await entriesOfRun(path) : [];
+  if (found.length > 0 && !overwrite) {
+    throw new GleanerError('ERR_GLEANER_USAGE', `output folder ${path} holds a run already: ${found.join(', ')}`, 'Choose another output, or pass --overwrite to replace that run.');
+  }
+}
+
+/** Makes the folder ready for a new run; what an earlier one left is removed only with overwrite. */
+export async function openRunFolder(path: string, options: { overwrite: boolean }): Promise<RunFolder> {
+  await checkRunFolder(path, options);
+  await onDisk(path, async () => {
+    await mkdir(path, { recursive: true });
+    for (const name of await entriesOfRun(path)) await rm(join(path, name), { recursive: true });
+  });
+  return new RunFolder(path);
+}
+
+/** Writes beside the name, then renames: a reader sees the whole file or none. */
+export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+  await onDisk(path, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(`${path}.part`, content);
+    await rename(`${path}.part`, path);
+  });
+}
+
+/** Failures of the disk under one code, with the path. */
+export async function onDisk<Result>(path: string, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new GleanerError('ERR_GLEANER_DISK', `${path}: cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`, 'Check the free space and the permissions there.', {
+      cause,
+    });
+  }
+}
+
+async function entriesOfRun(path: string): Promise<string[]> {
+  const names = new Set(await readdir(path));
+  return ENTRIES.filter((name) => names.has(name));
+}
