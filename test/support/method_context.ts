@@ -1,0 +1,63 @@
+// A Context for tests of methods: a tabular policy in place of the engine, and lists that keep what was reported.
+
+import type { TokenRow } from '../../src/engine/types.js';
+import type { Context, Generation, Metrics, TrainSettings } from '../../src/methods/method.js';
+import type { TabularTrainer } from './tabular_trainer.js';
+
+export interface TestContext extends Context {
+  records: Metrics[];
+  written: Map<number, readonly Generation[]>;
+  said: string[];
+}
+
+export interface ContextOptions extends Partial<Omit<Context, 'train' | 'engine'>> {
+  train?: Partial<TrainSettings>;
+}
+
+export function methodContext(engine: TabularTrainer, rows: readonly TokenRow[], { train, ...rest }: ContextOptions = {}): TestContext {
+  const records: Metrics[] = [];
+  const written = new Map<number, readonly Generation[]>();
+  const said: string[] = [];
+  let seconds = 0;
+  return {
+    engine,
+    rows,
+    held_out: [],
+    train: {
+      batch_size: 4,
+      epochs: 1,
+      max_steps: null,
+      max_grad_norm: null,
+      optimizer: { name: 'rmsprop', learning_rate: 0.5, alpha: 0.99, eps: 1e-8, weight_decay: 0 },
+      schedule: { name: 'constant', warmup_ratio: 0, warmup_steps: null },
+      ...train,
+    },
+    generation: { max_new_tokens: 1, temperature: 1, top_p: 1, top_k: 0 },
+    evaluation: { every: null, samples: 0 },
+    shuffle: true,
+    seed: 7,
+    eos_token_ids: [],
+    fitPair: (row, { response_ids }) => ({ prompt_ids: row.prompt_ids, real_ids: row.response_ids, generated_ids: response_ids, as_sampled: true }),
+    output: {
+      async metrics(record) {
+        records.push(record);
+      },
+      async generations(round, generations) {
+        written.set(round, generations);
+      },
+      async samples() {},
+    },
+    now: () => (seconds += 0.5),
+    peakBytes: async () => 1000,
+    log: { info: (message) => said.push(message), warn: (message) => said.push(`warning: ${message}`) },
+    records,
+    written,
+    said,
+    ...rest,
+  };
+}
+
+/** The records of optimiser steps alone. */
+export function stepRecords({ records }: TestContext): Metrics[] {
+  return records.filter((record) => 'loss' in record);
+}
