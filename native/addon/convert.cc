@@ -1,4 +1,5 @@
-// One function a type. The TypeScript façade sends well-formed values; these checks keep a wrong one from reaching the engine.
+// One function a type. The TypeScript façade sends well-formed values; these checks keep a wrong one from reaching the
+// engine.
 #include "addon/convert.h"
 
 #include <cmath>
@@ -21,8 +22,10 @@ Napi::Array array_of(const Napi::Value& value, const char* what) {
 }
 
 template <class Array, class T>
-std::vector<T> typed_array(const Napi::Value& value, napi_typedarray_type type, const char* what, const char* expected) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) throw wrong(value.Env(), what, expected);
+std::vector<T> typed_array(const Napi::Value& value, napi_typedarray_type type, const char* what,
+                           const char* expected) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
+    throw wrong(value.Env(), what, expected);
   const auto array = value.As<Array>();
   return std::vector<T>(array.Data(), array.Data() + array.ElementLength());
 }
@@ -54,7 +57,8 @@ double number_of(const Napi::Object& object, const char* key) {
 
 int64_t integer_of(const Napi::Object& object, const char* key) {
   const double value = number_of(object, key);
-  if (!(std::abs(value) <= 9007199254740991.0) || std::floor(value) != value) throw wrong(object.Env(), key, "an integer");
+  if (!(std::abs(value) <= 9007199254740991.0) || std::floor(value) != value)
+    throw wrong(object.Env(), key, "an integer");
   return static_cast<int64_t>(value);
 }
 
@@ -106,12 +110,14 @@ DecoderSpec spec_of(const Napi::Value& value) {
   spec.mlp_bias = boolean_of(object, "mlp_bias");
   spec.tied_head = boolean_of(object, "tied_head");
   spec.rotary_dim = integer_of(object, "rotary_dim");
-  spec.inverse_frequencies = list_of<double>(object.Get("inverse_frequencies"), "inverse_frequencies",
-                                             [](const Napi::Value& item) { return item.As<Napi::Number>().DoubleValue(); });
+  spec.inverse_frequencies =
+      list_of<double>(object.Get("inverse_frequencies"), "inverse_frequencies",
+                      [](const Napi::Value& item) { return item.As<Napi::Number>().DoubleValue(); });
   spec.sliding_window = integer_of(object, "sliding_window");
   spec.max_positions = integer_of(object, "max_positions");
   const auto in_range = [](int64_t size) { return size > 0 && size <= (int64_t{1} << 24); };
-  for (const int64_t size : {spec.vocab, spec.hidden, spec.layers, spec.heads, spec.kv_heads, spec.head_dim, spec.intermediate, spec.max_positions}) {
+  for (const int64_t size : {spec.vocab, spec.hidden, spec.layers, spec.heads, spec.kv_heads, spec.head_dim,
+                             spec.intermediate, spec.max_positions}) {
     if (!in_range(size)) throw wrong(object.Env(), "spec", "sizes between 1 and 2^24");
   }
   if (spec.heads % spec.kv_heads != 0) throw wrong(object.Env(), "spec.heads", "a multiple of kv_heads");
@@ -123,7 +129,9 @@ DecoderSpec spec_of(const Napi::Value& value) {
 }
 
 OpsOptions ops_options_of(const Napi::Object& object) {
-  return {.backend = string_of(object, "backend"), .isa = string_of(object, "isa"), .threads = static_cast<int>(integer_of(object, "threads"))};
+  return {.backend = string_of(object, "backend"),
+          .isa = string_of(object, "isa"),
+          .threads = static_cast<int>(integer_of(object, "threads"))};
 }
 
 DType dtype_of(const std::string& name) {
@@ -164,21 +172,26 @@ MicroBatch micro_batch_of(const Napi::Value& value) {
   const std::vector<int32_t> sequences = int32s_of(object.Get("sequences"), "sequences");     // begin, count
   const std::vector<int32_t> pairs = int32s_of(object.Get("pairs"), "pairs");                 // real, generated
   const std::vector<double> references = doubles_of(object.Get("references"), "references");  // ref_real, ref_generated
-  if (segments.size() % 2 != 0 || targets.size() % 2 != 0 || sequences.size() % 2 != 0 || pairs.size() % 2 != 0 || references.size() != pairs.size()) {
+  if (segments.size() % 2 != 0 || targets.size() % 2 != 0 || sequences.size() % 2 != 0 || pairs.size() % 2 != 0 ||
+      references.size() != pairs.size()) {
     throw wrong(object.Env(), "micro_batch", "pairs of numbers");
   }
   std::vector<SegmentSpec> specs;
   for (size_t i = 0; i < segments.size(); i += 2) specs.push_back({.length = segments[i], .parent = segments[i + 1]});
   batch.forest = make_forest(specs);
   for (size_t i = 0; i < targets.size(); i += 2) batch.targets.push_back({.row = targets[i], .token = targets[i + 1]});
-  for (size_t i = 0; i < sequences.size(); i += 2) batch.sequences.push_back({.begin = sequences[i], .count = sequences[i + 1]});
+  for (size_t i = 0; i < sequences.size(); i += 2)
+    batch.sequences.push_back({.begin = sequences[i], .count = sequences[i + 1]});
   for (size_t i = 0; i < pairs.size(); i += 2) {
-    batch.pairs.push_back({.real = pairs[i], .generated = pairs[i + 1], .ref_real = references[i], .ref_generated = references[i + 1]});
+    batch.pairs.push_back(
+        {.real = pairs[i], .generated = pairs[i + 1], .ref_real = references[i], .ref_generated = references[i + 1]});
   }
   return batch;
 }
 
-std::vector<MicroBatch> micro_batches_of(const Napi::Value& value) { return list_of<MicroBatch>(value, "micro_batches", micro_batch_of); }
+std::vector<MicroBatch> micro_batches_of(const Napi::Value& value) {
+  return list_of<MicroBatch>(value, "micro_batches", micro_batch_of);
+}
 
 ObjectiveSettings objective_of(const Napi::Value& value) {
   const Napi::Object object = object_of(value, "objective");
@@ -198,10 +211,12 @@ StepSettings step_of(const Napi::Value& value) {
 TrainingSettings training_of(const Napi::Object& object) {
   TrainingSettings settings;
   settings.optimizer = string_of(object, "optimizer");
-  settings.activations = string_of(object, "activations") == "recompute" ? ActivationPolicy::recompute : ActivationPolicy::keep;
+  settings.activations =
+      string_of(object, "activations") == "recompute" ? ActivationPolicy::recompute : ActivationPolicy::keep;
   settings.micro_batch_tokens = integer_of(object, "micro_batch_tokens");
   settings.max_length = integer_of(object, "max_length");
-  if (settings.micro_batch_tokens <= 0 || settings.max_length <= 0) throw wrong(object.Env(), "training", "positive sizes");
+  if (settings.micro_batch_tokens <= 0 || settings.max_length <= 0)
+    throw wrong(object.Env(), "training", "positive sizes");
   return settings;
 }
 
@@ -224,7 +239,8 @@ std::vector<Prompt> prompts_of(const Napi::Value& ids, const Napi::Value& length
   size_t begin = 0;
   for (size_t i = 0; i < counts.size(); ++i) {
     const auto count = static_cast<size_t>(counts[i]);
-    if (counts[i] < 0 || begin + count > all.size()) throw wrong(ids.Env(), "lengths", "the lengths of the prompts in ids");
+    if (counts[i] < 0 || begin + count > all.size())
+      throw wrong(ids.Env(), "lengths", "the lengths of the prompts in ids");
     const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
     prompts.push_back({.ids = {first, first + counts[i]}, .sample_id = static_cast<uint64_t>(samples[i])});
     begin += count;
@@ -245,7 +261,8 @@ GenerateSettings generate_settings_of(const Napi::Value& value) {
   settings.batch_size = integer_of(object, "batch_size");
   settings.max_length = integer_of(object, "max_length");
   settings.prefill_tokens = integer_of(object, "prefill_tokens");
-  if (settings.batch_size <= 0 || settings.max_length <= 0 || settings.prefill_tokens <= 0) throw wrong(object.Env(), "settings", "positive sizes");
+  if (settings.batch_size <= 0 || settings.max_length <= 0 || settings.prefill_tokens <= 0)
+    throw wrong(object.Env(), "settings", "positive sizes");
   return settings;
 }
 

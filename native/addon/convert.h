@@ -1,4 +1,5 @@
-// JavaScript values → checked C++ values. Sizes are checked here, where they enter; a wrong type is a TypeError that names the field.
+// JavaScript values → checked C++ values. Sizes are checked here, where they enter; a wrong type is a TypeError that
+// names the field.
 #pragma once
 #include <napi.h>
 

@@ -15,8 +15,8 @@ bool has_isa(Isa isa) {
     case Isa::avx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case Isa::avx512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-             __builtin_cpu_supports("avx512bw") && has_isa(Isa::avx2);
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && has_isa(Isa::avx2);
 #else
     case Isa::avx2:
     case Isa::avx512:
@@ -45,11 +45,14 @@ Isa isa_named(const std::string& name) {
     if (!has_isa(isa)) throw Error("ERR_GLEANER_USAGE", "this CPU has no " + name, "choose auto");
     return isa;
   }
-  throw Error("ERR_GLEANER_USAGE", "there is no instruction set named " + name, "choose auto, portable, avx2 or avx512");
+  throw Error("ERR_GLEANER_USAGE", "there is no instruction set named " + name,
+              "choose auto, portable, avx2 or avx512");
 }
 
 Isa best_isa() {
-  if (const char* asked = std::getenv("GLEANER_ISA"); asked != nullptr && *asked != '\0' && std::string(asked) != "auto") return isa_named(asked);
+  if (const char* asked = std::getenv("GLEANER_ISA");
+      asked != nullptr && *asked != '\0' && std::string(asked) != "auto")
+    return isa_named(asked);
   for (const Isa isa : {Isa::avx512, Isa::avx2}) {
     if (has_isa(isa)) return isa;
   }

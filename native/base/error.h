@@ -6,7 +6,8 @@
 
 namespace gleaner {
 
-/// `code` is one of the ERR_GLEANER_… codes of src/common/errors.ts; `what()` names the value at fault; `hint` the next step.
+/// `code` is one of the ERR_GLEANER_… codes of src/common/errors.ts; `what()` names the value at fault; `hint` the next
+/// step.
 struct Error : std::runtime_error {
   Error(std::string error_code, const std::string& message, std::string error_hint = {})
       : std::runtime_error(message), code(std::move(error_code)), hint(std::move(error_hint)) {}

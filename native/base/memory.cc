@@ -60,8 +60,8 @@ Buffer Memory::allocate(Purpose purpose, size_t bytes) {
   if (bytes == 0) return buffer;
   if (limit_ != 0 && current_ + bytes > limit_) {
     throw Error("ERR_GLEANER_MEMORY",
-                std::string(purpose_name(purpose)) + " needs " + megabytes(bytes) + ", but " + megabytes(current_) + " of the " +
-                    megabytes(limit_) + " memory limit are in use",
+                std::string(purpose_name(purpose)) + " needs " + megabytes(bytes) + ", but " + megabytes(current_) +
+                    " of the " + megabytes(limit_) + " memory limit are in use",
                 "lower train.micro_batch_tokens or generation.batch_size, or set train.activations: recompute");
   }
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -94,7 +94,8 @@ Tensor Arena::tensor(int64_t rows, int64_t cols) {
   if (used_ > high_water_) high_water_ = used_;
   if (data_ == nullptr) return {nullptr, rows, cols, cols, DType::f32};
   if (used_ > bytes_) {
-    throw Error("ERR_GLEANER_INTERNAL", "an arena of " + std::to_string(bytes_) + " bytes was asked for " + std::to_string(used_));
+    throw Error("ERR_GLEANER_INTERNAL",
+                "an arena of " + std::to_string(bytes_) + " bytes was asked for " + std::to_string(used_));
   }
   return Tensor::f32(reinterpret_cast<float*>(data_ + begin), rows, cols);
 }

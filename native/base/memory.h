@@ -56,7 +56,8 @@ class Memory {
   std::array<size_t, kNumPurposes> by_purpose_{};
 };
 
-/// Hands out tensors from one block, front to back. Without a block it only counts: the plan and the run share their code.
+/// Hands out tensors from one block, front to back. Without a block it only counts: the plan and the run share their
+/// code.
 class Arena {
  public:
   Arena() = default;  // counts

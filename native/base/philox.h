@@ -23,8 +23,9 @@ inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::
 
 /// Four words for (seed, purpose, id, position).
 inline std::array<uint32_t, 4> random_words(uint64_t seed, RandomPurpose purpose, uint64_t id, uint32_t position) {
-  return philox4x32({position, static_cast<uint32_t>(purpose), static_cast<uint32_t>(id), static_cast<uint32_t>(id >> 32)},
-                    {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+  return philox4x32(
+      {position, static_cast<uint32_t>(purpose), static_cast<uint32_t>(id), static_cast<uint32_t>(id >> 32)},
+      {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
 }
 
 /// Uniform in [0, 1) with 53 bits.

@@ -1,4 +1,5 @@
-// A borrowed view of a matrix: [rows, cols], rows `stride` elements apart. Owners are Buffers and arenas (base/memory.h).
+// A borrowed view of a matrix: [rows, cols], rows `stride` elements apart. Owners are Buffers and arenas
+// (base/memory.h).
 #pragma once
 #include <cassert>
 #include <cstddef>
@@ -19,8 +20,8 @@ constexpr int64_t dtype_bytes(DType dtype) {
   return 0;
 }
 
-/// Shapes with more than two dimensions fold the inner ones into cols: [tokens, heads, head_dim] is [tokens, heads * head_dim].
-/// Vectors are [1, n]; per-token scalars are [tokens, 1].
+/// Shapes with more than two dimensions fold the inner ones into cols: [tokens, heads, head_dim] is [tokens, heads *
+/// head_dim]. Vectors are [1, n]; per-token scalars are [tokens, 1].
 struct Tensor {
   void* data = nullptr;
   int64_t rows = 0;

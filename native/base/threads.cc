@@ -1,4 +1,5 @@
-// Workers watch an epoch: a short spin, then sleep. The job lives on the caller's stack, so the caller leaves only when no worker is inside.
+// Workers watch an epoch: a short spin, then sleep. The job lives on the caller's stack, so the caller leaves only when
+// no worker is inside.
 #include "base/threads.h"
 
 #if defined(__x86_64__)

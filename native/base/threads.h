@@ -1,5 +1,5 @@
-// A pool for short parallel loops. Chunks are claimed from a counter and the caller works too, so a worker that the system has put aside
-// never holds the loop up. An idle pool sleeps.
+// A pool for short parallel loops. Chunks are claimed from a counter and the caller works too, so a worker that the
+// system has put aside never holds the loop up. An idle pool sleeps.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -20,8 +20,8 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  /// f(chunk) for each chunk in [0, chunks), in any order, on any thread. An exception of a chunk is thrown again here. Called from inside a
-  /// chunk it runs the loop where it is.
+  /// f(chunk) for each chunk in [0, chunks), in any order, on any thread. An exception of a chunk is thrown again here.
+  /// Called from inside a chunk it runs the loop where it is.
   template <class F>
   void run(int64_t chunks, const F& f) {
     run_with_worker(chunks, [&f](int64_t chunk, int) { f(chunk); });
@@ -35,7 +35,8 @@ class ThreadPool {
       for (int64_t chunk = 0; chunk < chunks; ++chunk) f(chunk, worker);
       return;
     }
-    Job job{chunks, &f, [](const void* body, int64_t chunk, int worker) { (*static_cast<const F*>(body))(chunk, worker); }};
+    Job job{chunks, &f,
+            [](const void* body, int64_t chunk, int worker) { (*static_cast<const F*>(body))(chunk, worker); }};
     run_job(job);
   }
 

@@ -46,14 +46,16 @@ MemoryPlan plan_memory(const DecoderSpec& spec, const PlanRequest& request, cons
   const Parameters parameters(spec);
   const auto block = static_cast<size_t>(parameters.block_floats()) * sizeof(float);
   plan.of(Purpose::weights) = block;
-  plan.of(Purpose::packed_weights) = static_cast<size_t>(parameters.packed_floats(ops, request.training)) * sizeof(float);
+  plan.of(Purpose::packed_weights) =
+      static_cast<size_t>(parameters.packed_floats(ops, request.training)) * sizeof(float);
   int64_t positions = 0;
   if (request.training) {
     const TrainingSettings& train = request.train;
     plan.of(Purpose::gradients) = block;
     plan.of(Purpose::optimizer) = block * static_cast<size_t>(num_optimizer_states(train.optimizer));
     plan.of(Purpose::activations) = micro_batch_bytes(spec, train.micro_batch_tokens, train.activations);
-    plan.of(Purpose::workspace) = ops.workspace_bytes(training_limits(spec, train.micro_batch_tokens, train.max_length, true));
+    plan.of(Purpose::workspace) =
+        ops.workspace_bytes(training_limits(spec, train.micro_batch_tokens, train.max_length, true));
     positions = train.max_length;
   }
   if (request.generation) {
@@ -61,7 +63,8 @@ MemoryPlan plan_memory(const DecoderSpec& spec, const PlanRequest& request, cons
     const SamplerSizes sizes = sampler_sizes(generate.batch_size, generate.max_length, generate.prefill_tokens);
     plan.of(Purpose::activations) = std::max(plan.of(Purpose::activations), Sampler::activation_bytes(spec, sizes));
     plan.of(Purpose::kv_cache) = KvCache::bytes(spec, sizes.num_pages);
-    plan.of(Purpose::workspace) = std::max(plan.of(Purpose::workspace), ops.workspace_bytes(generation_limits(spec, generate)));
+    plan.of(Purpose::workspace) =
+        std::max(plan.of(Purpose::workspace), ops.workspace_bytes(generation_limits(spec, generate)));
     positions = std::max(positions, generate.max_length);
   }
   plan.of(Purpose::weights) += Decoder::rope_bytes(spec, positions);

@@ -14,7 +14,7 @@ struct TrainingSettings {
   std::string optimizer = "adamw";
   ActivationPolicy activations = ActivationPolicy::keep;
   int64_t micro_batch_tokens = 0;
-  int64_t max_length = 0;      // longest path
+  int64_t max_length = 0;  // longest path
 };
 
 struct GenerationSizes {

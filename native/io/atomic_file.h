@@ -6,8 +6,8 @@
 
 namespace gleaner {
 
-/// Owns the temporary file until commit(); destroyed before that, it removes it and leaves what stood at `path` untouched.
-/// Every failure throws ERR_GLEANER_DISK with the path.
+/// Owns the temporary file until commit(); destroyed before that, it removes it and leaves what stood at `path`
+/// untouched. Every failure throws ERR_GLEANER_DISK with the path.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);

@@ -1,4 +1,5 @@
-// The two 16-bit floats of model files, to and from fp32, in integer arithmetic: no rounding or denormal mode of the CPU has a say.
+// The two 16-bit floats of model files, to and from fp32, in integer arithmetic: no rounding or denormal mode of the
+// CPU has a say.
 #pragma once
 #include <bit>
 #include <cstdint>

@@ -23,7 +23,9 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
-Error model_error(const std::string& path, const std::string& what) { return Error("ERR_GLEANER_MODEL", path + ": " + what); }
+Error model_error(const std::string& path, const std::string& what) {
+  return Error("ERR_GLEANER_MODEL", path + ": " + what);
+}
 
 std::string last_error() { return std::generic_category().message(errno); }
 
@@ -31,10 +33,12 @@ std::string last_error() { return std::generic_category().message(errno); }
 uint64_t piece_bytes(const std::string& path, int64_t rows, int64_t cols, DType dtype) {
   const auto value_bytes = static_cast<uint64_t>(dtype_bytes(dtype));
   const bool negative = rows < 0 || cols < 0;
-  const bool too_large = !negative && rows > 0 &&
-                         static_cast<uint64_t>(cols) > std::numeric_limits<int64_t>::max() / value_bytes / static_cast<uint64_t>(rows);
+  const bool too_large =
+      !negative && rows > 0 &&
+      static_cast<uint64_t>(cols) > std::numeric_limits<int64_t>::max() / value_bytes / static_cast<uint64_t>(rows);
   if (negative || too_large) {
-    throw model_error(path, "a piece of " + std::to_string(rows) + " x " + std::to_string(cols) + " values is not possible");
+    throw model_error(path,
+                      "a piece of " + std::to_string(rows) + " x " + std::to_string(cols) + " values is not possible");
   }
   return static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols) * value_bytes;
 }
@@ -51,7 +55,8 @@ void widen_row(const std::byte* from, float* to, int64_t count) {
 }  // namespace
 
 MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
-  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe would wait for a writer
+  descriptor_ =
+      ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe would wait for a writer
   if (descriptor_ < 0) throw model_error(path_, "cannot be opened: " + last_error());
   struct stat info {};
   if (::fstat(descriptor_, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -86,13 +91,14 @@ std::span<const std::byte> MappedFile::range(uint64_t offset, uint64_t count) co
   const uint64_t now = ::fstat(descriptor_, &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
   const uint64_t available = std::min(bytes_, now);
   if (offset > available || count > available - offset) {
-    throw model_error(path_, std::to_string(count) + " bytes at byte " + std::to_string(offset) + " were expected, the file has " +
-                                 std::to_string(available));
+    throw model_error(path_, std::to_string(count) + " bytes at byte " + std::to_string(offset) +
+                                 " were expected, the file has " + std::to_string(available));
   }
   if (count == 0) return {};
   const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   const uint64_t begin = offset / page * page;
-  ::madvise(const_cast<std::byte*>(data_) + begin, offset + count - begin, MADV_WILLNEED);  // advice: failure is harmless
+  ::madvise(const_cast<std::byte*>(data_) + begin, offset + count - begin,
+            MADV_WILLNEED);  // advice: failure is harmless
   return {data_ + offset, count};
 }
 
@@ -123,7 +129,8 @@ SafetensorsWriter::SafetensorsWriter(std::string path, std::span<const std::byte
   uint64_t length = 0;
   if (header.size() >= sizeof(length)) std::memcpy(&length, header.data(), sizeof(length));
   if (header.size() < sizeof(length) || length != header.size() - sizeof(length)) {
-    throw Error("ERR_GLEANER_INTERNAL", path_ + ": a header of " + std::to_string(header.size()) + " bytes says " + std::to_string(length));
+    throw Error("ERR_GLEANER_INTERNAL",
+                path_ + ": a header of " + std::to_string(header.size()) + " bytes says " + std::to_string(length));
   }
   file_.write(header);
 }
@@ -165,7 +172,8 @@ void SafetensorsWriter::write_rows(Tensor rows, DType dtype) {
 
 void SafetensorsWriter::finish() {
   if (missing_bytes_ != 0) {
-    throw Error("ERR_GLEANER_INTERNAL", path_ + ": " + std::to_string(missing_bytes_) + " bytes fewer than the header promises");
+    throw Error("ERR_GLEANER_INTERNAL",
+                path_ + ": " + std::to_string(missing_bytes_) + " bytes fewer than the header promises");
   }
   file_.commit();
 }

@@ -1,5 +1,6 @@
-// Tensor bytes of safetensors files: memory-mapped in, written atomically out. Headers are read and made in src/models/safetensors.ts;
-// here arrive offsets, dtypes and sizes, and every one of them is checked against the file again.
+// Tensor bytes of safetensors files: memory-mapped in, written atomically out. Headers are read and made in
+// src/models/safetensors.ts; here arrive offsets, dtypes and sizes, and every one of them is checked against the file
+// again.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -33,7 +34,8 @@ class MappedFile {
 
   const std::string& path() const { return path_; }
   uint64_t bytes() const { return bytes_; }
-  /// Bytes [offset, offset + count), asked of the disk ahead. Throws ERR_GLEANER_MODEL when the file does not have them, or no longer.
+  /// Bytes [offset, offset + count), asked of the disk ahead. Throws ERR_GLEANER_MODEL when the file does not have
+  /// them, or no longer.
   std::span<const std::byte> range(uint64_t offset, uint64_t count) const;
 
  private:
@@ -46,10 +48,12 @@ class MappedFile {
 /// Fills `destination` [rows, cols], fp32, any stride, with the values at `offset`. Widening is exact.
 void read_piece(const MappedFile& file, uint64_t offset, DType dtype, Tensor destination);
 
-/// Writes a safetensors file: the header given, then rows in the order of the calls. The file appears at `path` in finish() or not at all.
+/// Writes a safetensors file: the header given, then rows in the order of the calls. The file appears at `path` in
+/// finish() or not at all.
 class SafetensorsWriter {
  public:
-  /// header: the length, the JSON and its padding; data_bytes: what the header promises. Throws ERR_GLEANER_DISK when it cannot write.
+  /// header: the length, the JSON and its padding; data_bytes: what the header promises. Throws ERR_GLEANER_DISK when
+  /// it cannot write.
   SafetensorsWriter(std::string path, std::span<const std::byte> header, uint64_t data_bytes);
   /// rows [rows, cols], fp32, any stride; stored as `dtype`, rounded to nearest, ties to even.
   void write_rows(Tensor rows, DType dtype);

@@ -1,5 +1,5 @@
-// Every objective is a function of log-probabilities: logprobs in, sums and dlogprobs out (design.md §3). Adding one: a file in
-// objectives/ and a line in objectives/objectives.cc.
+// Every objective is a function of log-probabilities: logprobs in, sums and dlogprobs out (design.md §3). Adding one: a
+// file in objectives/ and a line in objectives/objectives.cc.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,17 +17,17 @@ struct SequenceSpan {
 
 /// Two sequences of one prompt and the reference's log-probabilities of them (sums).
 struct PairSpan {
-  int32_t real = 0;       // index of a sequence
+  int32_t real = 0;  // index of a sequence
   int32_t generated = 0;
   double ref_real = 0;
   double ref_generated = 0;
 };
 
 struct ObjectiveSettings {
-  std::string name;         // sft | pair
-  std::string loss;         // pair: logistic | hinge | linear
-  double beta = 0;          // pair
-  double nll_weight = 0;    // pair: weight of the real responses' mean negative log-likelihood
+  std::string name;       // sft | pair
+  std::string loss;       // pair: logistic | hinge | linear
+  double beta = 0;        // pair
+  double nll_weight = 0;  // pair: weight of the real responses' mean negative log-likelihood
   /// One denominator a step (method.md §4, pitfalls 5.1): target tokens for sft, pairs for pair losses.
   double denominator = 1;
   /// Target tokens of the step's real responses; divides the nll_weight term.
@@ -45,8 +45,8 @@ class Objective {
   virtual ~Objective() = default;
   /// dlogprobs do not depend on logprobs, so the head can go forward and backward in one pass.
   virtual bool dlogprobs_known() const { return false; }
-  /// Returns this micro-batch's part of the step's loss (a sum already divided by the step's denominator) and overwrites dlogprobs
-  /// [targets]. Sums run in fp64, in the order of the rows.
+  /// Returns this micro-batch's part of the step's loss (a sum already divided by the step's denominator) and
+  /// overwrites dlogprobs [targets]. Sums run in fp64, in the order of the rows.
   virtual double compute(const ObjectiveInput& input, std::span<float> dlogprobs) const = 0;
 };
 

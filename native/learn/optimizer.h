@@ -1,5 +1,5 @@
-// Optimisers over the block of all parameters at once: they work element by element. Adding one: a file in optimizers/, a line in
-// optimizers/optimizers.cc and a member in src/recipe/optimizers.ts.
+// Optimisers over the block of all parameters at once: they work element by element. Adding one: a file in optimizers/,
+// a line in optimizers/optimizers.cc and a member in src/recipe/optimizers.ts.
 #pragma once
 #include <cstdint>
 #include <memory>

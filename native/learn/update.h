@@ -21,7 +21,8 @@ struct MicroBatch {
   std::vector<PairSpan> pairs;
 };
 
-/// Checks ids, targets, sequences and pairs against the model's sizes; throws ERR_GLEANER_INTERNAL naming the value at fault.
+/// Checks ids, targets, sequences and pairs against the model's sizes; throws ERR_GLEANER_INTERNAL naming the value at
+/// fault.
 void check_micro_batch(const MicroBatch& batch, const DecoderSpec& spec);
 
 struct StepSettings {
@@ -40,8 +41,8 @@ struct StepResult {
 
 /// What a forward pass answers, in the caller's order of targets.
 struct ForwardResult {
-  std::vector<float> logprobs;    // [targets]
-  std::vector<uint8_t> greedy;    // [targets]: the target is the argmax
+  std::vector<float> logprobs;  // [targets]
+  std::vector<uint8_t> greedy;  // [targets]: the target is the argmax
 };
 
 /// Called between micro-batches and layers of work; throws Aborted when the caller wants to end.
@@ -57,7 +58,8 @@ class Updater {
   /// Logits of given rows of the stream, [rows, vocab]; for inspection and tests.
   std::vector<float> logits(const MicroBatch& batch, std::span<const int32_t> rows, Arena arena);
   /// Adds this micro-batch's gradients; returns its part of the loss.
-  double accumulate(const MicroBatch& batch, const Objective& objective, ActivationPolicy policy, Arena arena, StepResult& result);
+  double accumulate(const MicroBatch& batch, const Objective& objective, ActivationPolicy policy, Arena arena,
+                    StepResult& result);
   /// The two halves of accumulate, for an objective that is computed elsewhere: keep the activations in between.
   std::vector<float> forward(const MicroBatch& batch, ActivationPolicy policy, Arena arena);
   void backward(std::span<const float> dlogprobs);

@@ -6,7 +6,8 @@
 
 namespace gleaner {
 
-AttentionLayer::AttentionLayer(const DecoderSpec& spec, Parameters& parameters, int64_t layer) : rotary_dim_(spec.rotary_dim), layer_(layer) {
+AttentionLayer::AttentionLayer(const DecoderSpec& spec, Parameters& parameters, int64_t layer)
+    : rotary_dim_(spec.rotary_dim), layer_(layer) {
   const std::string name = "layers." + std::to_string(layer) + ".attention";
   norm_ = norm_of(spec, parameters, name + "_norm");
   q_ = linear_of(parameters, name + ".q");
@@ -19,7 +20,8 @@ AttentionLayer::AttentionLayer(const DecoderSpec& spec, Parameters& parameters, 
             .window = spec.sliding_window};
 }
 
-void AttentionLayer::forward(Ops& ops, const RopeTables& rope, AttentionContext& context, bool needed_only, LayerSaved& saved) const {
+void AttentionLayer::forward(Ops& ops, const RopeTables& rope, AttentionContext& context, bool needed_only,
+                             LayerSaved& saved) const {
   norm_.forward(ops, saved.x, saved.attention_norm, saved.attention_mean, saved.attention_rstd);
   if (needed_only) {
     ops.gather_rows(saved.x, context.needed_rows(), saved.x_needed);
@@ -41,19 +43,21 @@ void AttentionLayer::backward_output(Ops& ops, Tensor dmid, const LayerSaved& sa
   o_.backward_input(ops, dmid, false, scratch.dattention.slice_rows(0, dmid.rows));
 }
 
-void AttentionLayer::backward_input(Ops& ops, const RopeTables& rope, const Forest& forest, std::span<const QueryRange> queries,
-                                    std::span<const int32_t> positions, std::span<const int32_t> needed_positions,
-                                    std::span<const int32_t> needed_rows, bool needed_only, const LayerSaved& saved, BackwardScratch& scratch,
+void AttentionLayer::backward_input(Ops& ops, const RopeTables& rope, const Forest& forest,
+                                    std::span<const QueryRange> queries, std::span<const int32_t> positions,
+                                    std::span<const int32_t> needed_positions, std::span<const int32_t> needed_rows,
+                                    bool needed_only, const LayerSaved& saved, BackwardScratch& scratch,
                                     Tensor dx) const {
   const int64_t num_queries = saved.q.rows;
   const Tensor dattention = scratch.dattention.slice_rows(0, num_queries);
   const Tensor dq = scratch.dq.slice_rows(0, num_queries);
   const Tensor dkv = scratch.dkv.slice_rows(0, saved.kv.rows);
   const Tensor dnorm = scratch.dnorm.slice_rows(0, saved.x.rows);
-  ops.attention_backward(forest, queries, shape_, dattention, saved.q, keys(saved.kv), values(saved.kv), saved.attention, saved.lse, dq, keys(dkv),
-                         values(dkv));
+  ops.attention_backward(forest, queries, shape_, dattention, saved.q, keys(saved.kv), values(saved.kv),
+                         saved.attention, saved.lse, dq, keys(dkv), values(dkv));
   if (rotary_dim_ > 0) {
-    ops.rope(dq, shape_.head_dim, rotary_dim_, needed_only ? needed_positions : positions, rope.cosine, rope.sine, true);
+    ops.rope(dq, shape_.head_dim, rotary_dim_, needed_only ? needed_positions : positions, rope.cosine, rope.sine,
+             true);
     ops.rope(keys(dkv), shape_.head_dim, rotary_dim_, positions, rope.cosine, rope.sine, true);
   }
   q_.backward_weight(ops, dq, saved.attention_norm_needed);

@@ -1,4 +1,5 @@
-// The decoder: embedding, layers, final norm. One description gives training's forward and backward, scoring, and sampling over a cache.
+// The decoder: embedding, layers, final norm. One description gives training's forward and backward, scoring, and
+// sampling over a cache.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -19,10 +20,10 @@ struct Activations {
   Activations(const DecoderSpec& spec, int64_t tokens, int64_t needed, ActivationPolicy policy, Arena& arena);
   ActivationPolicy policy;
   std::vector<LayerSaved> layers;
-  Tensor last;                     // [Q, hidden], the last layer's output
-  Tensor final_mean, final_rstd;   // [Q, 1]
-  Tensor hidden;                   // [Q, hidden], normed: what heads read
-  Tensor dhidden;                  // [Q, hidden], with gradients only
+  Tensor last;                    // [Q, hidden], the last layer's output
+  Tensor final_mean, final_rstd;  // [Q, 1]
+  Tensor hidden;                  // [Q, hidden], normed: what heads read
+  Tensor dhidden;                 // [Q, hidden], with gradients only
   BackwardScratch scratch;
 };
 

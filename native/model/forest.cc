@@ -14,10 +14,13 @@ Forest make_forest(std::span<const SegmentSpec> segments) {
   forest.segments.reserve(segments.size());
   for (size_t i = 0; i < segments.size(); ++i) {
     const auto [length, parent] = segments[i];
-    const auto fail = [&](const std::string& what) { return Error("ERR_GLEANER_INTERNAL", "segment " + std::to_string(i) + " " + what); };
+    const auto fail = [&](const std::string& what) {
+      return Error("ERR_GLEANER_INTERNAL", "segment " + std::to_string(i) + " " + what);
+    };
     if (length <= 0) throw fail("has length " + std::to_string(length));
     if (parent < -1 || parent >= static_cast<int64_t>(i)) throw fail("has parent " + std::to_string(parent));
-    Segment segment{.start = forest.tokens, .length = length, .parent = parent, .root = static_cast<int32_t>(i), .position = 0};
+    Segment segment{
+        .start = forest.tokens, .length = length, .parent = parent, .root = static_cast<int32_t>(i), .position = 0};
     if (parent >= 0) {
       const Segment& above = forest.segments[static_cast<size_t>(parent)];
       segment.root = above.root;
@@ -49,8 +52,9 @@ NeededRows needed_rows(const Forest& forest, std::span<const Target> targets) {
   NeededRows needed;
   needed.target_order.resize(targets.size());
   std::iota(needed.target_order.begin(), needed.target_order.end(), 0);
-  std::stable_sort(needed.target_order.begin(), needed.target_order.end(),
-                   [&](int32_t a, int32_t b) { return targets[static_cast<size_t>(a)].row < targets[static_cast<size_t>(b)].row; });
+  std::stable_sort(needed.target_order.begin(), needed.target_order.end(), [&](int32_t a, int32_t b) {
+    return targets[static_cast<size_t>(a)].row < targets[static_cast<size_t>(b)].row;
+  });
   needed.targets.reserve(targets.size());
   size_t next = 0;  // in target_order
   const auto target_at = [&](size_t i) { return targets[static_cast<size_t>(needed.target_order[i])]; };
@@ -60,13 +64,15 @@ NeededRows needed_rows(const Forest& forest, std::span<const Target> targets) {
     if (next == targets.size() || target_at(next).row >= end) continue;
     const int64_t first = target_at(next).row;
     const int64_t row = static_cast<int64_t>(needed.rows.size());
-    needed.queries.push_back({.segment = static_cast<int32_t>(s), .offset = first - segment.start, .count = end - first, .row = row});
+    needed.queries.push_back(
+        {.segment = static_cast<int32_t>(s), .offset = first - segment.start, .count = end - first, .row = row});
     for (int64_t t = first; t < end; ++t) {
       needed.rows.push_back(static_cast<int32_t>(t));
       needed.positions.push_back(forest.positions[static_cast<size_t>(t)]);
     }
     for (; next < targets.size() && target_at(next).row < end; ++next) {
-      needed.targets.push_back({.row = static_cast<int32_t>(row + target_at(next).row - first), .token = target_at(next).token});
+      needed.targets.push_back(
+          {.row = static_cast<int32_t>(row + target_at(next).row - first), .token = target_at(next).token});
     }
   }
   return needed;

@@ -15,7 +15,8 @@ struct SegmentSpec {
   int32_t parent = -1;
 };
 
-/// Throws ERR_GLEANER_INTERNAL, naming the segment, when a parent is not an earlier segment of the same tree or a length is not positive.
+/// Throws ERR_GLEANER_INTERNAL, naming the segment, when a parent is not an earlier segment of the same tree or a
+/// length is not positive.
 Forest make_forest(std::span<const SegmentSpec> segments);
 
 /// Tokens on the longest path from a root to a leaf.
@@ -30,10 +31,10 @@ struct Target {
 /// What the last layer has to compute: of each segment the rows from its first target on.
 struct NeededRows {
   std::vector<QueryRange> queries;
-  std::vector<int32_t> rows;           // [needed], stream rows, ascending
-  std::vector<int32_t> positions;      // [needed]
-  std::vector<HeadTarget> targets;     // sorted by row, rows counted within `rows`
-  std::vector<int32_t> target_order;   // targets[i] is the caller's target target_order[i]
+  std::vector<int32_t> rows;          // [needed], stream rows, ascending
+  std::vector<int32_t> positions;     // [needed]
+  std::vector<HeadTarget> targets;    // sorted by row, rows counted within `rows`
+  std::vector<int32_t> target_order;  // targets[i] is the caller's target target_order[i]
 };
 NeededRows needed_rows(const Forest& forest, std::span<const Target> targets);
 

@@ -13,7 +13,9 @@ Tensor gradient_or_none(const Parameter* parameter) { return parameter != nullpt
 void Linear::forward(Ops& ops, Tensor x, Tensor residual, Tensor y) const {
   ops.linear_forward(x, weight->weight, value_or_none(bias), residual, y);
 }
-void Linear::backward_input(Ops& ops, Tensor dy, bool add, Tensor dx) const { ops.linear_backward_input(dy, weight->weight, add, dx); }
+void Linear::backward_input(Ops& ops, Tensor dy, bool add, Tensor dx) const {
+  ops.linear_backward_input(dy, weight->weight, add, dx);
+}
 void Linear::backward_weight(Ops& ops, Tensor dy, Tensor x) const {
   ops.linear_backward_weight(dy, x, weight->gradient, gradient_or_none(bias));
 }
@@ -37,7 +39,9 @@ Linear linear_of(Parameters& parameters, const std::string& name) {
   return {.weight = &parameters.at(name + ".weight"), .bias = parameters.find(name + ".bias")};
 }
 Norm norm_of(const DecoderSpec& spec, Parameters& parameters, const std::string& name) {
-  return {.weight = &parameters.at(name + ".weight"), .bias = parameters.find(name + ".bias"), .eps = static_cast<float>(spec.norm_eps)};
+  return {.weight = &parameters.at(name + ".weight"),
+          .bias = parameters.find(name + ".bias"),
+          .eps = static_cast<float>(spec.norm_eps)};
 }
 
 }  // namespace gleaner

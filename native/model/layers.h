@@ -1,5 +1,6 @@
-// The two halves of a transformer block and their shared pieces. Each forward stands above its backward in its .cc; what forward keeps for
-// backward lies in LayerSaved. T: tokens of the stream, Q: rows that the layer has to give (all, but for the last layer).
+// The two halves of a transformer block and their shared pieces. Each forward stands above its backward in its .cc;
+// what forward keeps for backward lies in LayerSaved. T: tokens of the stream, Q: rows that the layer has to give (all,
+// but for the last layer).
 #pragma once
 #include <cstdint>
 #include <span>
@@ -32,32 +33,32 @@ struct Norm {
 
 /// What one layer's forward leaves for its backward.
 struct LayerSaved {
-  Tensor x;                            // [T, hidden], the layer's input
-  Tensor x_needed;                     // [Q, hidden]: x itself, or its needed rows
-  Tensor attention_norm;               // [T, hidden]
-  Tensor attention_norm_needed;        // [Q, hidden]
+  Tensor x;                               // [T, hidden], the layer's input
+  Tensor x_needed;                        // [Q, hidden]: x itself, or its needed rows
+  Tensor attention_norm;                  // [T, hidden]
+  Tensor attention_norm_needed;           // [Q, hidden]
   Tensor attention_mean, attention_rstd;  // [T, 1]
-  Tensor q;                            // [Q, heads * head_dim], rotated
-  Tensor kv;                           // [T, 2 * kv_heads * head_dim], k rotated
-  Tensor attention;                    // [Q, heads * head_dim]
-  Tensor lse;                          // [Q, heads]
-  Tensor mid;                          // [Q, hidden], after attention's residual
-  Tensor mlp_norm;                     // [Q, hidden]
-  Tensor mlp_mean, mlp_rstd;           // [Q, 1]
-  Tensor up;                           // [Q, intermediate] or [Q, 2 * intermediate] (gate, up)
-  Tensor act;                          // [Q, intermediate]
+  Tensor q;                               // [Q, heads * head_dim], rotated
+  Tensor kv;                              // [T, 2 * kv_heads * head_dim], k rotated
+  Tensor attention;                       // [Q, heads * head_dim]
+  Tensor lse;                             // [Q, heads]
+  Tensor mid;                             // [Q, hidden], after attention's residual
+  Tensor mlp_norm;                        // [Q, hidden]
+  Tensor mlp_mean, mlp_rstd;              // [Q, 1]
+  Tensor up;                              // [Q, intermediate] or [Q, 2 * intermediate] (gate, up)
+  Tensor act;                             // [Q, intermediate]
 };
 
 /// Gradients of activations, shared by all layers.
 struct BackwardScratch {
-  Tensor dx;         // [T, hidden]
-  Tensor dneeded;    // [Q, hidden], the last layer's gradient coming in
-  Tensor dnorm;      // [T, hidden]
-  Tensor dattention; // [T, heads * head_dim]
-  Tensor dq;         // [T, heads * head_dim]
-  Tensor dkv;        // [T, 2 * kv_heads * head_dim]
-  Tensor dup;        // [T, gated intermediate]
-  Tensor dact;       // [T, intermediate]
+  Tensor dx;          // [T, hidden]
+  Tensor dneeded;     // [Q, hidden], the last layer's gradient coming in
+  Tensor dnorm;       // [T, hidden]
+  Tensor dattention;  // [T, heads * head_dim]
+  Tensor dq;          // [T, heads * head_dim]
+  Tensor dkv;         // [T, 2 * kv_heads * head_dim]
+  Tensor dup;         // [T, gated intermediate]
+  Tensor dact;        // [T, intermediate]
 };
 
 /// Where a layer's queries look: at the forest's own keys (training, scoring), or at a paged cache (sampling).
@@ -68,7 +69,8 @@ class AttentionContext {
   virtual std::span<const int32_t> needed_rows() const = 0;       // [Q] of the last layer
   virtual std::span<const int32_t> needed_positions() const = 0;  // [Q]
   /// kv [T, 2 * kv_heads * head_dim] holds this pass's rotated keys, then values.
-  virtual void attend(Ops& ops, int64_t layer, bool needed_only, const AttentionShape& shape, Tensor q, Tensor kv, Tensor out, Tensor lse) = 0;
+  virtual void attend(Ops& ops, int64_t layer, bool needed_only, const AttentionShape& shape, Tensor q, Tensor kv,
+                      Tensor out, Tensor lse) = 0;
 };
 
 struct RopeTables {
@@ -85,13 +87,16 @@ class AttentionLayer {
   void backward_output(Ops& ops, Tensor dmid, const LayerSaved& saved, BackwardScratch& scratch) const;
   /// Second half: scratch.dattention → adds to dx [T, hidden], which holds the residual's gradient already.
   void backward_input(Ops& ops, const RopeTables& rope, const Forest& forest, std::span<const QueryRange> queries,
-                      std::span<const int32_t> positions, std::span<const int32_t> needed_positions, std::span<const int32_t> needed_rows,
-                      bool needed_only, const LayerSaved& saved, BackwardScratch& scratch, Tensor dx) const;
+                      std::span<const int32_t> positions, std::span<const int32_t> needed_positions,
+                      std::span<const int32_t> needed_rows, bool needed_only, const LayerSaved& saved,
+                      BackwardScratch& scratch, Tensor dx) const;
   const AttentionShape& shape() const { return shape_; }
 
  private:
   Tensor keys(Tensor kv) const { return kv.slice_cols(0, shape_.kv_heads * shape_.head_dim); }
-  Tensor values(Tensor kv) const { return kv.slice_cols(shape_.kv_heads * shape_.head_dim, shape_.kv_heads * shape_.head_dim); }
+  Tensor values(Tensor kv) const {
+    return kv.slice_cols(shape_.kv_heads * shape_.head_dim, shape_.kv_heads * shape_.head_dim);
+  }
   Norm norm_;
   Linear q_, kv_, o_;
   AttentionShape shape_;
@@ -102,9 +107,11 @@ class AttentionLayer {
 class MlpLayer {
  public:
   MlpLayer(const DecoderSpec& spec, Parameters& parameters, int64_t layer);
-  /// y [Q, hidden] = saved.mid + down(act(up(norm(from)))); from is saved.mid, or the layer's input when both halves run side by side.
+  /// y [Q, hidden] = saved.mid + down(act(up(norm(from)))); from is saved.mid, or the layer's input when both halves
+  /// run side by side.
   void forward(Ops& ops, Tensor from, LayerSaved& saved, Tensor y) const;
-  /// dy [Q, hidden] is the gradient of y, and of mid's residual: adds norm's part to it, so that afterwards it is d(from) + dy.
+  /// dy [Q, hidden] is the gradient of y, and of mid's residual: adds norm's part to it, so that afterwards it is
+  /// d(from) + dy.
   void backward(Ops& ops, Tensor from, const LayerSaved& saved, BackwardScratch& scratch, Tensor dy) const;
 
  private:

@@ -19,15 +19,15 @@ struct DecoderSpec {
   NormKind norm = NormKind::rms_norm;
   double norm_eps = 1e-5;
   MlpKind mlp = MlpKind::swiglu;
-  bool parallel_residual = false;      // x + attention(norm(x)) + mlp(norm(x)) instead of one after the other
+  bool parallel_residual = false;  // x + attention(norm(x)) + mlp(norm(x)) instead of one after the other
   bool qkv_bias = false;
   bool attention_output_bias = false;
   bool mlp_bias = false;
   bool tied_head = false;
-  int64_t rotary_dim = 0;                    // of head_dim; even
-  std::vector<double> inverse_frequencies;   // [rotary_dim / 2], rope scaling included
-  int64_t sliding_window = 0;                // 0: none
-  int64_t max_positions = 0;                 // rope tables reach this far
+  int64_t rotary_dim = 0;                   // of head_dim; even
+  std::vector<double> inverse_frequencies;  // [rotary_dim / 2], rope scaling included
+  int64_t sliding_window = 0;               // 0: none
+  int64_t max_positions = 0;                // rope tables reach this far
 };
 
 }  // namespace gleaner

@@ -27,13 +27,13 @@ struct QueryRange {
 /// segments are in stream order and cover the stream without gaps; trees are contiguous.
 struct Forest {
   std::vector<Segment> segments;
-  std::vector<int32_t> positions;    // [tokens]
-  std::vector<QueryRange> all;       // every token a query, one range a segment
+  std::vector<int32_t> positions;  // [tokens]
+  std::vector<QueryRange> all;     // every token a query, one range a segment
   int64_t tokens = 0;
 };
 
-/// Attention's fixed sizes. Query head h reads kv head h / (heads / kv_heads). window 0: unlimited; else a query at position p sees
-/// keys at positions > p - window (itself included), as transformers' sliding_window.
+/// Attention's fixed sizes. Query head h reads kv head h / (heads / kv_heads). window 0: unlimited; else a query at
+/// position p sees keys at positions > p - window (itself included), as transformers' sliding_window.
 struct AttentionShape {
   int64_t heads = 0;
   int64_t kv_heads = 0;
@@ -42,8 +42,9 @@ struct AttentionShape {
   int64_t window = 0;
 };
 
-/// New rows of one sequence over a paged KV cache: rows [row, row + count) of q / out, the first at `position`; page i of `pages` holds
-/// the slots of positions [i * page_size, (i + 1) * page_size). Their own k, v are in the cache already.
+/// New rows of one sequence over a paged KV cache: rows [row, row + count) of q / out, the first at `position`; page i
+/// of `pages` holds the slots of positions [i * page_size, (i + 1) * page_size). Their own k, v are in the cache
+/// already.
 struct CachedQuery {
   int64_t row = 0;
   int64_t count = 0;

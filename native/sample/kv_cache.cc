@@ -46,7 +46,8 @@ int64_t KvCache::take(std::span<const int32_t> prompt, int64_t max_positions, st
     free_.pop_back();
     const auto index = static_cast<int64_t>(pages.size());
     if (index < shareable) {
-      const auto [place, inserted] = shared_.emplace(PrefixKey{pages.empty() ? -1 : pages.back(), tokens_of(index)}, page);
+      const auto [place, inserted] =
+          shared_.emplace(PrefixKey{pages.empty() ? -1 : pages.back(), tokens_of(index)}, page);
       if (inserted) key_of_[static_cast<size_t>(page)] = &place->first;
     }
     pages.push_back(page);

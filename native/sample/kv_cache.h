@@ -1,5 +1,5 @@
-// Keys and values of running sequences, in pages of a fixed number of positions. Full pages of equal prefixes are shared: a page is
-// found again by the page before it and the tokens that it holds.
+// Keys and values of running sequences, in pages of a fixed number of positions. Full pages of equal prefixes are
+// shared: a page is found again by the page before it and the tokens that it holds.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -28,8 +28,8 @@ class KvCache {
 
   int64_t num_free() const { return static_cast<int64_t>(free_.size()); }
 
-  /// The pages of a sequence's whole life. Returns how many leading positions are in shared pages (always fewer than the prompt's, so that
-  /// its last row is computed), or -1, with nothing taken, when there are not enough free pages.
+  /// The pages of a sequence's whole life. Returns how many leading positions are in shared pages (always fewer than
+  /// the prompt's, so that its last row is computed), or -1, with nothing taken, when there are not enough free pages.
   int64_t take(std::span<const int32_t> prompt, int64_t max_positions, std::vector<int32_t>& pages);
   void give_back(std::vector<int32_t>& pages);
 

@@ -10,15 +10,16 @@ namespace gleaner {
 
 /// A sequence that holds pages.
 struct Running {
-  int32_t prompt = 0;            // index into the prompts
+  int32_t prompt = 0;  // index into the prompts
   std::vector<int32_t> pages;
-  int64_t computed = 0;          // leading positions whose keys and values are in the cache
-  std::vector<int32_t> next_ids; // to be computed in the next pass: the rest of the prompt, or the last token
+  int64_t computed = 0;           // leading positions whose keys and values are in the cache
+  std::vector<int32_t> next_ids;  // to be computed in the next pass: the rest of the prompt, or the last token
 };
 
 class Scheduler {
  public:
-  Scheduler(std::span<const Prompt> prompts, const GenerateSettings& settings, const SamplerSizes& sizes, KvCache& cache)
+  Scheduler(std::span<const Prompt> prompts, const GenerateSettings& settings, const SamplerSizes& sizes,
+            KvCache& cache)
       : prompts_(prompts), settings_(settings), sizes_(sizes), cache_(cache) {}
 
   bool done() const { return running_.empty() && next_ == prompts_.size(); }

@@ -1,4 +1,5 @@
-// SFT: the negative log-likelihood of the responses, a mean over all target tokens of the optimiser step (method.md §4).
+// SFT: the negative log-likelihood of the responses, a mean over all target tokens of the optimiser step (method.md
+// §4).
 #include <algorithm>
 
 #include "learn/objective.h"

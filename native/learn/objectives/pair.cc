@@ -43,8 +43,8 @@ class PairObjective final : public Objective {
       const SequenceSpan real = input.sequences[static_cast<size_t>(pair.real)];
       const SequenceSpan generated = input.sequences[static_cast<size_t>(pair.generated)];
       const double real_logprob = sum_logprobs(real, input.logprobs);
-      const double margin =
-          settings_.beta * ((real_logprob - pair.ref_real) - (sum_logprobs(generated, input.logprobs) - pair.ref_generated));
+      const double margin = settings_.beta * ((real_logprob - pair.ref_real) -
+                                              (sum_logprobs(generated, input.logprobs) - pair.ref_generated));
       const auto [loss, slope] = pair_loss(loss_, margin);
       // Adding keeps the gradient right when a sequence takes part in several pairs.
       const double gradient = settings_.beta * slope / settings_.denominator;
@@ -58,7 +58,8 @@ class PairObjective final : public Objective {
 
  private:
   static void add(std::span<float> dlogprobs, SequenceSpan sequence, double value) {
-    for (int64_t i = 0; i < sequence.count; ++i) dlogprobs[static_cast<size_t>(sequence.begin + i)] += static_cast<float>(value);
+    for (int64_t i = 0; i < sequence.count; ++i)
+      dlogprobs[static_cast<size_t>(sequence.begin + i)] += static_cast<float>(value);
   }
   PairLoss loss_;
   ObjectiveSettings settings_;

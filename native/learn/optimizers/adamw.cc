@@ -9,8 +9,8 @@ class AdamW final : public Optimizer {
   using Optimizer::Optimizer;
   void step(Ops& ops, Tensor values, Tensor gradients, double learning_rate, double grad_scale) override {
     ++num_steps_;
-    ops.adamw_step(values, gradients, states_[0], states_[1], learning_rate, settings_.beta1, settings_.beta2, settings_.eps,
-                   settings_.weight_decay, num_steps_, grad_scale);
+    ops.adamw_step(values, gradients, states_[0], states_[1], learning_rate, settings_.beta1, settings_.beta2,
+                   settings_.eps, settings_.weight_decay, num_steps_, grad_scale);
   }
 };
 }  // namespace

@@ -22,9 +22,11 @@ const Entry& entry(const std::string& name) {
 }
 }  // namespace
 
-Optimizer::Optimizer(OptimizerSettings settings, Memory& memory, int64_t block_floats, int num_states) : settings_(std::move(settings)) {
+Optimizer::Optimizer(OptimizerSettings settings, Memory& memory, int64_t block_floats, int num_states)
+    : settings_(std::move(settings)) {
   buffer_ = memory.allocate(Purpose::optimizer, static_cast<size_t>(block_floats * num_states) * sizeof(float));
-  for (int i = 0; i < num_states; ++i) states_.push_back(Tensor::f32(buffer_.f32() + i * block_floats, 1, block_floats));
+  for (int i = 0; i < num_states; ++i)
+    states_.push_back(Tensor::f32(buffer_.f32() + i * block_floats, 1, block_floats));
 }
 
 void Optimizer::reset(Ops& ops) {

@@ -9,7 +9,8 @@ class RmsProp final : public Optimizer {
   using Optimizer::Optimizer;
   void step(Ops& ops, Tensor values, Tensor gradients, double learning_rate, double grad_scale) override {
     ++num_steps_;
-    ops.rmsprop_step(values, gradients, states_[0], learning_rate, settings_.alpha, settings_.eps, settings_.weight_decay, grad_scale);
+    ops.rmsprop_step(values, gradients, states_[0], learning_rate, settings_.alpha, settings_.eps,
+                     settings_.weight_decay, grad_scale);
   }
 };
 }  // namespace

@@ -1,5 +1,6 @@
-// Forward: chunks of (block of queries, kv head). Backward: chunks of (tree, kv head), inside which key blocks go in stream order and for
-// each of them the queries that see it, so that dq, dk and dv are each one sum in order, without atomics.
+// Forward: chunks of (block of queries, kv head). Backward: chunks of (tree, kv head), inside which key blocks go in
+// stream order and for each of them the queries that see it, so that dq, dk and dv are each one sum in order, without
+// atomics.
 #include "ops/cpu/attention.h"
 
 #include <algorithm>
@@ -40,7 +41,8 @@ void backward_tree(const Gradients& of, int32_t root, int64_t kv_head, float* sc
   const auto& segments = of.forest.segments;
   const int64_t group = of.shape.heads / of.shape.kv_heads, head_dim = of.shape.head_dim, head = kv_head * group;
   const int64_t block_queries = max_block_rows(group) / group;
-  const auto tree_begin = std::partition_point(of.queries.begin(), of.queries.end(), [&](const QueryRange& range) { return range.segment < root; });
+  const auto tree_begin = std::partition_point(of.queries.begin(), of.queries.end(),
+                                               [&](const QueryRange& range) { return range.segment < root; });
 
   for (auto s = static_cast<size_t>(root); s < segments.size() && segments[s].root == root; ++s) {
     const Segment& segment = segments[s];
@@ -67,7 +69,8 @@ void backward_tree(const Gradients& of, int32_t root, int64_t kv_head, float* sc
         if (asking.root != root) break;
         if (!is_on_path(of.forest, static_cast<int32_t>(s), range->segment)) continue;
         const int64_t begin = asking.position + range->offset;
-        const int64_t end = of.shape.window > 0 ? std::min(begin + range->count, last_position + of.shape.window) : begin + range->count;
+        const int64_t end = of.shape.window > 0 ? std::min(begin + range->count, last_position + of.shape.window)
+                                                : begin + range->count;
         for (int64_t position = std::max(begin, keys.position); position < end; position += block_queries) {
           const int64_t query = range->row + position - begin;
           of.kernels.backward_add(keys,
@@ -97,12 +100,15 @@ size_t attention_workspace_floats(const OpsLimits& limits, int threads) {
   // A group may be all heads. Shared: the blocks of forward or the trees and deltas of backward.
   const int64_t forward = forward_thread_floats(limits.heads, limits.head_dim, limits.path_tokens);
   const int64_t backward = limits.training ? round_up(backward_scratch_floats(limits.heads, limits.head_dim), 16) : 0;
-  const int64_t shared = std::max(block_list_floats(limits.rows), limits.training ? round_up(limits.rows, 16) + round_up(limits.rows * limits.heads, 16) : 0);
+  const int64_t shared =
+      std::max(block_list_floats(limits.rows),
+               limits.training ? round_up(limits.rows, 16) + round_up(limits.rows * limits.heads, 16) : 0);
   return static_cast<size_t>(shared + threads * std::max(forward, backward));
 }
 
-void attention_forward(ThreadPool& pool, Isa isa, const Forest& forest, std::span<const QueryRange> queries, const AttentionShape& shape,
-                       Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, float* workspace) {
+void attention_forward(ThreadPool& pool, Isa isa, const Forest& forest, std::span<const QueryRange> queries,
+                       const AttentionShape& shape, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse,
+                       float* workspace) {
   const AttentionKernels& kernels = attention_kernels(isa);
   const int64_t group = shape.heads / shape.kv_heads, head_dim = shape.head_dim;
   BlockList blocks(workspace);
@@ -148,9 +154,11 @@ void attention_forward(ThreadPool& pool, Isa isa, const Forest& forest, std::spa
   });
 }
 
-void attention_backward(ThreadPool& pool, Isa isa, const Forest& forest, std::span<const QueryRange> queries, const AttentionShape& shape,
-                        Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, Tensor dq, Tensor dk, Tensor dv, float* workspace) {
-  assert(std::is_sorted(queries.begin(), queries.end(), [](const QueryRange& a, const QueryRange& b) { return a.segment < b.segment; }));
+void attention_backward(ThreadPool& pool, Isa isa, const Forest& forest, std::span<const QueryRange> queries,
+                        const AttentionShape& shape, Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse,
+                        Tensor dq, Tensor dk, Tensor dv, float* workspace) {
+  assert(std::is_sorted(queries.begin(), queries.end(),
+                        [](const QueryRange& a, const QueryRange& b) { return a.segment < b.segment; }));
   const AttentionKernels& kernels = attention_kernels(isa);
   const int64_t rows = q.rows, head_dim = shape.head_dim;
   auto* roots = reinterpret_cast<int32_t*>(workspace);
@@ -173,9 +181,11 @@ void attention_backward(ThreadPool& pool, Isa isa, const Forest& forest, std::sp
     }
   });
   const Gradients gradients{forest, queries, shape, kernels, dout, q, k, v, lse, delta, dq, dk, dv};
-  run_chunks(pool, num_roots * shape.kv_heads, forest.tokens * shape.heads * head_dim * 64, [&](int64_t chunk, int worker) {
-    backward_tree(gradients, roots[chunk / shape.kv_heads], chunk % shape.kv_heads, scratches + worker * thread_floats);
-  });
+  run_chunks(pool, num_roots * shape.kv_heads, forest.tokens * shape.heads * head_dim * 64,
+             [&](int64_t chunk, int worker) {
+               backward_tree(gradients, roots[chunk / shape.kv_heads], chunk % shape.kv_heads,
+                             scratches + worker * thread_floats);
+             });
 }
 
 }  // namespace gleaner::cpu

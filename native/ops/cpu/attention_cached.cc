@@ -35,8 +35,9 @@ void cache_write(ThreadPool& pool, Tensor k, Tensor v, std::span<const int64_t> 
   });
 }
 
-void attention_cached(ThreadPool& pool, Isa isa, std::span<const CachedQuery> queries, int64_t page_size, const AttentionShape& shape, Tensor q,
-                      Tensor cache_k, Tensor cache_v, Tensor out, float* workspace) {
+void attention_cached(ThreadPool& pool, Isa isa, std::span<const CachedQuery> queries, int64_t page_size,
+                      const AttentionShape& shape, Tensor q, Tensor cache_k, Tensor cache_v, Tensor out,
+                      float* workspace) {
   const AttentionKernels& kernels = attention_kernels(isa);
   const int64_t group = shape.heads / shape.kv_heads, head_dim = shape.head_dim;
   BlockList blocks(workspace);

@@ -48,7 +48,9 @@ inline void transpose(const Row& row, int64_t n, float* panel, int64_t ld) {
     for (int64_t d = 0; d < n; ++d) panel[d * ld + i] = from[d];
   }
 }
-inline Vec power_of_two(Vec n) { return reinterpret_cast<Vec>((reinterpret_cast<Bits>(__builtin_convertvector(n, Int)) + 127u) << 23); }
+inline Vec power_of_two(Vec n) {
+  return reinterpret_cast<Vec>((reinterpret_cast<Bits>(__builtin_convertvector(n, Int)) + 127u) << 23);
+}
 inline Vec round(Vec x) {
   const Vec magic = broadcast(12582912.0f);  // 1.5 * 2^23: the sum has no bits below one
   return (x + magic) - magic;
@@ -75,12 +77,15 @@ inline Vec round(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | 
 inline Vec power_of_two(Vec n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
-inline Vec zero_below(Vec x, float limit, Vec y) { return _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(limit), _CMP_LT_OQ), y); }
+inline Vec zero_below(Vec x, float limit, Vec y) {
+  return _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(limit), _CMP_LT_OQ), y);
+}
 template <typename Row>
 inline void transpose(const Row& row, int64_t n, float* panel, int64_t ld) {
   for (int64_t d = 0; d < n; d += kWidth) {
     const int64_t left = std::min(kWidth, n - d);
-    const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(left)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    const __m256i mask =
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(left)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     Vec r[8], t[8];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) r[i] = left == kWidth ? load(row(i) + d) : _mm256_maskload_ps(row(i) + d, mask);
@@ -153,8 +158,10 @@ inline void transpose(const Row& row, int64_t n, float* panel, int64_t ld) {
     }
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
-      const Vec even0 = _mm512_shuffle_f32x4(r[c], r[c + 4], 0x88), even1 = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88);
-      const Vec odd0 = _mm512_shuffle_f32x4(r[c], r[c + 4], 0xdd), odd1 = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xdd);
+      const Vec even0 = _mm512_shuffle_f32x4(r[c], r[c + 4], 0x88),
+                even1 = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88);
+      const Vec odd0 = _mm512_shuffle_f32x4(r[c], r[c + 4], 0xdd),
+                odd1 = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xdd);
       t[c] = _mm512_shuffle_f32x4(even0, even1, 0x88);
       t[c + 8] = _mm512_shuffle_f32x4(even0, even1, 0xdd);
       t[c + 4] = _mm512_shuffle_f32x4(odd0, odd1, 0x88);

@@ -1,5 +1,6 @@
-// The serial inner part of attention, one table of functions an instruction set. Forest and paged cache both arrive here as a path: a list
-// of key rows by absolute position. A kv head's rows are (query, head of its group), query-major.
+// The serial inner part of attention, one table of functions an instruction set. Forest and paged cache both arrive
+// here as a path: a list of key rows by absolute position. A kv head's rows are (query, head of its group),
+// query-major.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -78,7 +79,8 @@ struct BackwardQueries {
 /// scratch: 64-byte aligned floats, as many as the functions below say.
 struct AttentionKernels {
   void (*forward_block)(const ForwardBlock& block, float* scratch);
-  /// A key block's backward: begin packs the keys and clears its sums, add takes one block of queries, end writes dk and dv.
+  /// A key block's backward: begin packs the keys and clears its sums, add takes one block of queries, end writes dk
+  /// and dv.
   void (*backward_begin)(const BackwardKeys& keys, float* scratch);
   void (*backward_add)(const BackwardKeys& keys, const BackwardQueries& queries, float* scratch);
   void (*backward_end)(const BackwardKeys& keys, float* scratch);
@@ -92,7 +94,8 @@ constexpr int64_t scores_stride(int64_t columns) { return round_up(columns, kPat
 constexpr int64_t forward_scratch_floats(int64_t group, int64_t head_dim, int64_t path) {
   const int64_t rows = max_block_rows(group);
   const int64_t scores = std::max(kBlockScores, group * scores_stride(path));
-  return 2 * rows * padded_head_dim(head_dim) + kBlockKeys * padded_head_dim(head_dim) + scores + 3 * round_up(rows, 16);
+  return 2 * rows * padded_head_dim(head_dim) + kBlockKeys * padded_head_dim(head_dim) + scores +
+         3 * round_up(rows, 16);
 }
 
 constexpr int64_t backward_scratch_floats(int64_t group, int64_t head_dim) {

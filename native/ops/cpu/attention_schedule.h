@@ -17,7 +17,9 @@ struct Block {
 };
 
 /// At most one block a query.
-constexpr int64_t block_list_floats(int64_t rows) { return round_up(rows * static_cast<int64_t>(sizeof(Block) / sizeof(float)), 16); }
+constexpr int64_t block_list_floats(int64_t rows) {
+  return round_up(rows * static_cast<int64_t>(sizeof(Block) / sizeof(float)), 16);
+}
 
 class BlockList {
  public:

@@ -1,7 +1,7 @@
-// Attention's kernels over the vector words Vec, load, store, broadcast, fma, max, round, power_of_two, zero_below and transpose of the
-// including namespace; attention_kernels.cc includes this text once an instruction set, so it has no guard and includes nothing.
-// Every sum is one chain of fma over keys, queries or head_dim in order; a masked key's probability is an exact 0, which leaves a chain
-// as it is. So tiles may be cut anywhere.
+// Attention's kernels over the vector words Vec, load, store, broadcast, fma, max, round, power_of_two, zero_below and
+// transpose of the including namespace; attention_kernels.cc includes this text once an instruction set, so it has no
+// guard and includes nothing. Every sum is one chain of fma over keys, queries or head_dim in order; a masked key's
+// probability is an exact 0, which leaves a chain as it is. So tiles may be cut anywhere.
 
 constexpr int64_t kPanel = kPanelVectors * kWidth;  // keys of one panel of transposed keys
 
@@ -36,7 +36,8 @@ inline float max_of_lanes(Vec x) {
 
 /// c (+)= a b. a [kRows, depth], or [depth, kRows] when transposed; b [depth, kVectors vectors].
 template <int kRows, int kVectors, bool kTransposed>
-inline void product_tile(int64_t depth, const float* a, int64_t lda, const float* b, int64_t ldb, bool add, float* c, int64_t ldc) {
+inline void product_tile(int64_t depth, const float* a, int64_t lda, const float* b, int64_t ldb, bool add, float* c,
+                         int64_t ldc) {
   Vec sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i) {
@@ -68,15 +69,15 @@ struct Range {
 
 /// Rows of c in tiles; depth_of(first row, rows) is the part of the depth that is not all zero there.
 template <int kVectors, bool kTransposed, typename DepthOf>
-inline void product_columns(int64_t rows, const DepthOf& depth_of, const float* a, int64_t lda, const float* b, int64_t ldb, bool add, float* c,
-                            int64_t ldc) {
+inline void product_columns(int64_t rows, const DepthOf& depth_of, const float* a, int64_t lda, const float* b,
+                            int64_t ldb, bool add, float* c, int64_t ldc) {
   constexpr int kFull = kVectors == 4 ? 6 : kTileRows;
   const auto tile = [&]<int kRows>(std::integral_constant<int, kRows>, int64_t row) __attribute__((always_inline)) {
     const Range depth = depth_of(row, int64_t{kRows});
     if (depth.begin >= depth.end && add) return;
     const float* from = kTransposed ? a + depth.begin * lda + row : a + row * lda + depth.begin;
-    product_tile<kRows, kVectors, kTransposed>(std::max<int64_t>(0, depth.end - depth.begin), from, lda, b + depth.begin * ldb, ldb, add,
-                                               c + row * ldc, ldc);
+    product_tile<kRows, kVectors, kTransposed>(std::max<int64_t>(0, depth.end - depth.begin), from, lda,
+                                               b + depth.begin * ldb, ldb, add, c + row * ldc, ldc);
   };
   int64_t row = 0;
   for (; row + kFull <= rows; row += kFull) tile(std::integral_constant<int, kFull>{}, row);
@@ -92,8 +93,8 @@ inline void product_columns(int64_t rows, const DepthOf& depth_of, const float* 
 }
 
 template <bool kTransposed, typename DepthOf>
-inline void product(int64_t rows, int64_t vectors, const DepthOf& depth_of, const float* a, int64_t lda, const float* b, int64_t ldb, bool add,
-                    float* c, int64_t ldc) {
+inline void product(int64_t rows, int64_t vectors, const DepthOf& depth_of, const float* a, int64_t lda, const float* b,
+                    int64_t ldb, bool add, float* c, int64_t ldc) {
   while (vectors > 0) {
     int64_t now = std::min<int64_t>(vectors, kMaxVectors);
     if (vectors == kMaxVectors + 1 && kMaxVectors > 2) now = kMaxVectors - 1;  // 5 is 3 + 2
@@ -112,7 +113,8 @@ inline void product(int64_t rows, int64_t vectors, const DepthOf& depth_of, cons
   }
 }
 
-/// Into L2, not L1, whose sets a cache's far-apart rows would fight over. Without it decode waits for memory half its time.
+/// Into L2, not L1, whose sets a cache's far-apart rows would fight over. Without it decode waits for memory half its
+/// time.
 inline void prefetch_rows(const float* from, int64_t stride, const int32_t* rows, int64_t count, int64_t floats) {
   for (int64_t i = 0; i < count; ++i) {
     for (int64_t d = 0; d < floats; d += 16) __builtin_prefetch(from + rows[i] * stride + d, 0, 2);
@@ -142,13 +144,16 @@ struct Visible {
   int32_t end = 0;
 };
 
-inline int64_t seen_from(int64_t position, int64_t window) { return window > 0 ? std::max<int64_t>(0, position - window + 1) : 0; }
+inline int64_t seen_from(int64_t position, int64_t window) {
+  return window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
+}
 inline int64_t down(int64_t column) { return column / kWidth * kWidth; }
 inline int64_t up(int64_t column) { return (column + kWidth - 1) / kWidth * kWidth; }
 
 /// out += p·V of one row straight from the keys' rows: packing would cost more than it saves.
 template <int kVectors>
-inline void weighted_sum(const float* v, int64_t v_stride, const int32_t* key_rows, const float* p, int64_t keys, float* out) {
+inline void weighted_sum(const float* v, int64_t v_stride, const int32_t* key_rows, const float* p, int64_t keys,
+                         float* out) {
   Vec sums[kVectors];
 #pragma GCC unroll 4
   for (int j = 0; j < kVectors; ++j) sums[j] = load(out + j * kWidth);
@@ -185,18 +190,21 @@ void forward_block(const ForwardBlock& block, float* scratch) {
   const int64_t head_dim = block.head_dim, padded = up(head_dim);
   const int64_t columns = block.position + block.queries - block.base;
   const int64_t ld = scores_stride(columns);
-  float* q = scratch;                        // [kv_heads, rows, padded], times scale·log2(e)
-  float* out = q + all_rows * padded;        // [kv_heads, rows, padded]
-  float* packed = out + all_rows * padded;   // a panel of keys, then blocks of values
+  float* q = scratch;                       // [kv_heads, rows, padded], times scale·log2(e)
+  float* out = q + all_rows * padded;       // [kv_heads, rows, padded]
+  float* packed = out + all_rows * padded;  // a panel of keys, then blocks of values
   float* inverse = packed + kBlockKeys * padded_head_dim(head_dim);
   Visible* visible = reinterpret_cast<Visible*>(inverse + round_up(all_rows, 16));
   float* scores = inverse + 3 * round_up(all_rows, 16);  // [kv_heads, rows, ld]
 
-  const auto column_of = [&](int64_t kv_head, int64_t r) { return (kv_head * block.group + r % block.group) * head_dim; };
+  const auto column_of = [&](int64_t kv_head, int64_t r) {
+    return (kv_head * block.group + r % block.group) * head_dim;
+  };
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t query = r / block.group, position = block.position + query;
     for (int64_t h = 0; h < block.kv_heads; ++h) {
-      pack_row(block.q + query * block.q_stride + column_of(h, r), head_dim, padded, block.scale * kLog2e, q + (h * rows + r) * padded);
+      pack_row(block.q + query * block.q_stride + column_of(h, r), head_dim, padded, block.scale * kLog2e,
+               q + (h * rows + r) * padded);
     }
     visible[r] = {static_cast<int32_t>(std::max<int64_t>(0, seen_from(position, block.window) - block.base)),
                   static_cast<int32_t>(position + 1 - block.base)};
@@ -212,10 +220,15 @@ void forward_block(const ForwardBlock& block, float* scratch) {
     for (int64_t h = 0; h < block.kv_heads; ++h) {
       const float* k = block.k + h * head_dim;
       prefetch_rows(k, block.k_stride, key_rows + kPanel, following, head_dim);
-      pack_panel([&](int64_t i) { return k + key_rows[std::max(i, seen)] * block.k_stride; }, std::min(kPanel, columns - column), head_dim,
-                 packed);
-      product<false>(last - first, kPanelVectors, [&](int64_t, int64_t) { return Range{0, head_dim}; }, q + (h * rows + first) * padded, padded,
-                     packed, kPanel, false, scores + (h * rows + first) * ld + column, ld);
+      pack_panel([&](int64_t i) { return k + key_rows[std::max(i, seen)] * block.k_stride; },
+                 std::min(kPanel, columns - column), head_dim, packed);
+      product<false>(
+          last - first, kPanelVectors,
+          [&](int64_t, int64_t) {
+            return Range{0, head_dim};
+          },
+          q + (h * rows + first) * padded, padded, packed, kPanel, false, scores + (h * rows + first) * ld + column,
+          ld);
     }
   }
 
@@ -252,12 +265,15 @@ void forward_block(const ForwardBlock& block, float* scratch) {
       float* to = out + (h * rows + first) * padded;
       if (rows == 1 && padded == head_dim) {
         int64_t d = 0;
-        for (; d + 4 * kWidth <= padded; d += 4 * kWidth) weighted_sum<4>(v + d, block.v_stride, key_rows, p, keys, to + d);
-        for (; d + 2 * kWidth <= padded; d += 2 * kWidth) weighted_sum<2>(v + d, block.v_stride, key_rows, p, keys, to + d);
+        for (; d + 4 * kWidth <= padded; d += 4 * kWidth)
+          weighted_sum<4>(v + d, block.v_stride, key_rows, p, keys, to + d);
+        for (; d + 2 * kWidth <= padded; d += 2 * kWidth)
+          weighted_sum<2>(v + d, block.v_stride, key_rows, p, keys, to + d);
         for (; d < padded; d += kWidth) weighted_sum<1>(v + d, block.v_stride, key_rows, p, keys, to + d);
         continue;
       }
-      for (int64_t i = 0; i < keys; ++i) pack_row(v + key_rows[i] * block.v_stride, head_dim, padded, 1, packed + i * padded);
+      for (int64_t i = 0; i < keys; ++i)
+        pack_row(v + key_rows[i] * block.v_stride, head_dim, padded, 1, packed + i * padded);
       const auto depth_of = [&](int64_t row, int64_t count) {
         return Range{std::max<int64_t>(0, visible[first + row].begin - column),
                      std::min<int64_t>(keys, visible[first + row + count - 1].end - column)};
@@ -305,20 +321,25 @@ void backward_begin(const BackwardKeys& keys, float* scratch) {
   const BackwardScratch at(keys, scratch);
   for (int64_t i = 0; i < keys.keys; i += kPanel) {
     const int64_t count = std::min(kPanel, keys.keys - i);
-    pack_panel([&](int64_t j) { return keys.k + (i + j) * keys.k_stride; }, count, keys.head_dim, at.k_panels + i * keys.head_dim);
-    pack_panel([&](int64_t j) { return keys.v + (i + j) * keys.v_stride; }, count, keys.head_dim, at.v_panels + i * keys.head_dim);
+    pack_panel([&](int64_t j) { return keys.k + (i + j) * keys.k_stride; }, count, keys.head_dim,
+               at.k_panels + i * keys.head_dim);
+    pack_panel([&](int64_t j) { return keys.v + (i + j) * keys.v_stride; }, count, keys.head_dim,
+               at.v_panels + i * keys.head_dim);
   }
-  for (int64_t i = 0; i < keys.keys; ++i) pack_row(keys.k + i * keys.k_stride, keys.head_dim, at.padded, 1, at.k + i * at.padded);
+  for (int64_t i = 0; i < keys.keys; ++i)
+    pack_row(keys.k + i * keys.k_stride, keys.head_dim, at.padded, 1, at.k + i * at.padded);
   std::fill(at.dk, at.dk + keys.keys * at.padded, 0.0f);
   std::fill(at.dv, at.dv + keys.keys * at.padded, 0.0f);
 }
 
 void backward_add(const BackwardKeys& keys, const BackwardQueries& queries, float* scratch) {
   const BackwardScratch at(keys, scratch);
-  const int64_t rows = queries.queries * keys.group, head_dim = keys.head_dim, padded = at.padded, vectors = padded / kWidth;
+  const int64_t rows = queries.queries * keys.group, head_dim = keys.head_dim, padded = at.padded,
+                vectors = padded / kWidth;
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t query = r / keys.group, head = r % keys.group, position = queries.position + query;
-    pack_row(queries.q + query * queries.q_stride + head * head_dim, head_dim, padded, keys.scale * kLog2e, at.q + r * padded);
+    pack_row(queries.q + query * queries.q_stride + head * head_dim, head_dim, padded, keys.scale * kLog2e,
+             at.q + r * padded);
     pack_row(queries.dout + query * queries.dout_stride + head * head_dim, head_dim, padded, 1, at.dout + r * padded);
     pack_row(queries.dq + query * queries.dq_stride + head * head_dim, head_dim, padded, 1, at.dq + r * padded);
     at.lse[r] = queries.lse[query * queries.lse_stride + head] * kLog2e;
@@ -334,10 +355,10 @@ void backward_add(const BackwardKeys& keys, const BackwardQueries& queries, floa
     while (last < rows && visible[last].begin < column + kPanel) ++last;
     if (first >= last) continue;
     const auto all = [&](int64_t, int64_t) { return Range{0, head_dim}; };
-    product<false>(last - first, kPanelVectors, all, at.q + first * padded, padded, at.k_panels + column * head_dim, kPanel, false,
-                   at.p + first * kBlockKeys + column, kBlockKeys);
-    product<false>(last - first, kPanelVectors, all, at.dout + first * padded, padded, at.v_panels + column * head_dim, kPanel, false,
-                   at.ds + first * kBlockKeys + column, kBlockKeys);
+    product<false>(last - first, kPanelVectors, all, at.q + first * padded, padded, at.k_panels + column * head_dim,
+                   kPanel, false, at.p + first * kBlockKeys + column, kBlockKeys);
+    product<false>(last - first, kPanelVectors, all, at.dout + first * padded, padded, at.v_panels + column * head_dim,
+                   kPanel, false, at.ds + first * kBlockKeys + column, kBlockKeys);
   }
 
   const Vec scale = broadcast(keys.scale);
@@ -362,7 +383,9 @@ void backward_add(const BackwardKeys& keys, const BackwardQueries& queries, floa
     }
   }
 
-  const auto keys_of = [&](int64_t row, int64_t count) { return Range{visible[row].begin, visible[row + count - 1].end}; };
+  const auto keys_of = [&](int64_t row, int64_t count) {
+    return Range{visible[row].begin, visible[row + count - 1].end};
+  };
   product<false>(rows, vectors, keys_of, at.ds, kBlockKeys, at.k, padded, true, at.dq, padded);
   const auto rows_of = [&](int64_t key, int64_t count) {
     const auto* from = std::partition_point(visible, visible + rows, [&](Visible row) { return row.end <= key; });
@@ -380,7 +403,8 @@ void backward_add(const BackwardKeys& keys, const BackwardQueries& queries, floa
 
 void backward_end(const BackwardKeys& keys, float* scratch) {
   const BackwardScratch at(keys, scratch);
-  const float factor = static_cast<float>(kLn2 / static_cast<double>(keys.scale));  // q was packed times scale·log2(e), ds times scale
+  const float factor =
+      static_cast<float>(kLn2 / static_cast<double>(keys.scale));  // q was packed times scale·log2(e), ds times scale
   for (int64_t i = 0; i < keys.keys; ++i) {
     pack_row(at.dk + i * at.padded, keys.head_dim, keys.head_dim, factor, keys.dk + i * keys.dk_stride);
     pack_row(at.dv + i * at.padded, keys.head_dim, keys.head_dim, 1, keys.dv + i * keys.dv_stride);

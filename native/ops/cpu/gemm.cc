@@ -1,5 +1,5 @@
-// Blocks around the register tiles: rows of x are copied together per block of depth (their stride may map them onto few cache sets), panels
-// of the packed matrix stay in L2 while row blocks pass over them.
+// Blocks around the register tiles: rows of x are copied together per block of depth (their stride may map them onto
+// few cache sets), panels of the packed matrix stay in L2 while row blocks pass over them.
 #include "ops/cpu/gemm.h"
 
 #include <algorithm>
@@ -11,24 +11,26 @@ namespace gleaner::cpu {
 
 namespace {
 
-constexpr int64_t kDepthBlock = 384;         // of a product: one panel's block, 24–48 KB, passes through L1
-constexpr int64_t kRowBlock = 96;            // rows copied together: 147 KB, in L2
-constexpr int64_t kTokenBlock = 512;         // depth block of dweight
+constexpr int64_t kDepthBlock = 384;  // of a product: one panel's block, 24–48 KB, passes through L1
+constexpr int64_t kRowBlock = 96;     // rows copied together: 147 KB, in L2
+constexpr int64_t kTokenBlock = 512;  // depth block of dweight
 constexpr int64_t kColsMax = 32;
 constexpr int64_t kRowsMax = 12;
 constexpr int64_t kPanelGroupFloats = 96 * 1024;  // of packed matrix a chunk works on: 384 KB
-constexpr int64_t kCopyRows = 8;             // fewer rows are read where they lie
+constexpr int64_t kCopyRows = 8;                  // fewer rows are read where they lie
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Runs a tile whose panel reaches past the last column through a small buffer, so that nothing is read or written outside.
+/// Runs a tile whose panel reaches past the last column through a small buffer, so that nothing is read or written
+/// outside.
 void run_narrow(TileKernel kernel, Tile tile, int64_t rows, int64_t panel_cols, int64_t cols) {
   alignas(64) float c[kRowsMax * kColsMax];
   alignas(64) float bias[kColsMax] = {};
   float* const destination = tile.c;
   const int64_t stride = tile.c_stride;
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < panel_cols; ++j) c[i * panel_cols + j] = tile.start != nullptr && j < cols ? tile.start[i * tile.start_stride + j] : 0;
+    for (int64_t j = 0; j < panel_cols; ++j)
+      c[i * panel_cols + j] = tile.start != nullptr && j < cols ? tile.start[i * tile.start_stride + j] : 0;
   }
   if (tile.bias != nullptr) {
     std::memcpy(bias, tile.bias, static_cast<size_t>(cols) * sizeof(float));
@@ -39,11 +41,13 @@ void run_narrow(TileKernel kernel, Tile tile, int64_t rows, int64_t panel_cols, 
   tile.c = c;
   tile.c_stride = panel_cols;
   kernel(tile);
-  for (int64_t i = 0; i < rows; ++i) std::memcpy(destination + i * stride, c + i * panel_cols, static_cast<size_t>(cols) * sizeof(float));
+  for (int64_t i = 0; i < rows; ++i)
+    std::memcpy(destination + i * stride, c + i * panel_cols, static_cast<size_t>(cols) * sizeof(float));
 }
 
 /// depth × cols as seen through (row step, col step) of the source.
-PackedMatrix pack(ThreadPool& pool, Isa isa, const float* source, int64_t depth, int64_t cols, int64_t depth_step, int64_t col_step, float* memory) {
+PackedMatrix pack(ThreadPool& pool, Isa isa, const float* source, int64_t depth, int64_t cols, int64_t depth_step,
+                  int64_t col_step, float* memory) {
   const int64_t width = gemm_kernels(isa).cols;
   const int64_t panels = ceil_div(cols, width);
   pool.run(panels, [&](int64_t p) {
@@ -53,7 +57,8 @@ PackedMatrix pack(ThreadPool& pool, Isa isa, const float* source, int64_t depth,
     if (count < width) std::memset(out, 0, static_cast<size_t>(depth * width) * sizeof(float));
     const float* from = source + first * col_step;
     if (col_step == 1) {
-      for (int64_t k = 0; k < depth; ++k) std::memcpy(out + k * width, from + k * depth_step, static_cast<size_t>(count) * sizeof(float));
+      for (int64_t k = 0; k < depth; ++k)
+        std::memcpy(out + k * width, from + k * depth_step, static_cast<size_t>(count) * sizeof(float));
     } else {
       for (int64_t k0 = 0; k0 < depth; k0 += 16) {  // short runs of both sides: a transposition that stays in L1
         const int64_t end = std::min(depth, k0 + 16);
@@ -67,8 +72,8 @@ PackedMatrix pack(ThreadPool& pool, Isa isa, const float* source, int64_t depth,
 }
 
 /// Few rows: x is read where it lies and several panels run at once.
-void gemm_few_rows(ThreadPool& pool, const GemmKernels& kernels, int64_t rows, const float* x, int64_t x_stride, const PackedMatrix& packed, float* y,
-                   int64_t y_stride, const GemmStart& start) {
+void gemm_few_rows(ThreadPool& pool, const GemmKernels& kernels, int64_t rows, const float* x, int64_t x_stride,
+                   const PackedMatrix& packed, float* y, int64_t y_stride, const GemmStart& start) {
   const int64_t width = kernels.cols;
   const int64_t panels = ceil_div(packed.cols, width);
   const int64_t panel_floats = packed.panel_depth * width;
@@ -117,18 +122,20 @@ size_t packed_floats(int64_t depth, int64_t cols, Isa isa) {
   return static_cast<size_t>(ceil_div(cols, width) * width * depth);
 }
 
-PackedMatrix pack_forward(ThreadPool& pool, Isa isa, const float* weight, int64_t out, int64_t in, int64_t stride, float* memory) {
+PackedMatrix pack_forward(ThreadPool& pool, Isa isa, const float* weight, int64_t out, int64_t in, int64_t stride,
+                          float* memory) {
   return pack(pool, isa, weight, in, out, 1, stride, memory);
 }
 
-PackedMatrix pack_backward(ThreadPool& pool, Isa isa, const float* weight, int64_t out, int64_t in, int64_t stride, float* memory) {
+PackedMatrix pack_backward(ThreadPool& pool, Isa isa, const float* weight, int64_t out, int64_t in, int64_t stride,
+                           float* memory) {
   return pack(pool, isa, weight, out, in, stride, 1, memory);
 }
 
 size_t gemm_workspace_floats(int threads) { return static_cast<size_t>(threads) * kRowBlock * kDepthBlock; }
 
-void gemm(ThreadPool& pool, Isa isa, int64_t rows, const float* x, int64_t x_stride, const PackedMatrix& packed, float* y, int64_t y_stride,
-          const GemmStart& start, float* workspace) {
+void gemm(ThreadPool& pool, Isa isa, int64_t rows, const float* x, int64_t x_stride, const PackedMatrix& packed,
+          float* y, int64_t y_stride, const GemmStart& start, float* workspace) {
   const GemmKernels& kernels = gemm_kernels(isa);
   if (rows <= kCopyRows) {
     gemm_few_rows(pool, kernels, rows, x, x_stride, packed, y, y_stride, start);
@@ -186,8 +193,8 @@ size_t gemm_dweight_workspace_floats(int64_t max_in, int threads) {
   return static_cast<size_t>(ceil_div(max_in, kColsMax) * kColsMax * kTokenBlock + threads * kRowBlock * kTokenBlock);
 }
 
-void gemm_dweight(ThreadPool& pool, Isa isa, int64_t rows, const float* dy, int64_t dy_stride, int64_t out, const float* x, int64_t x_stride,
-                  int64_t in, float* dweight, float* workspace) {
+void gemm_dweight(ThreadPool& pool, Isa isa, int64_t rows, const float* dy, int64_t dy_stride, int64_t out,
+                  const float* x, int64_t x_stride, int64_t in, float* dweight, float* workspace) {
   const GemmKernels& kernels = gemm_kernels(isa);
   const int64_t width = kernels.cols;
   const int64_t rows_max = kernels.rows_max;
@@ -209,7 +216,8 @@ void gemm_dweight(ThreadPool& pool, Isa isa, int64_t rows, const float* dy, int6
       for (int64_t i = 0; i < block_rows; i += rows_max) {
         const auto count = static_cast<size_t>(std::min(rows_max, block_rows - i));
         float* to = copy + i * k_count;
-        for (int64_t k = 0; k < k_count; ++k) std::memcpy(to + k * rows_max, dy + (k0 + k) * dy_stride + row0 + i, count * sizeof(float));
+        for (int64_t k = 0; k < k_count; ++k)
+          std::memcpy(to + k * rows_max, dy + (k0 + k) * dy_stride + row0 + i, count * sizeof(float));
       }
       const int64_t panel0 = chunk % groups * group;
       const int64_t panel_end = std::min(panels, panel0 + group);

@@ -34,10 +34,10 @@ void tile_portable(const Tile& t) {
 
 const GemmKernels kPortable = {.rows_max = 4,
                                .cols = 16,
-                               .rows = {nullptr, tile_portable<1, 1, false>, tile_portable<2, 1, false>, tile_portable<3, 1, false>,
-                                        tile_portable<4, 1, false>},
-                               .panels = {nullptr, tile_portable<1, 1, true>, tile_portable<2, 1, true>, tile_portable<3, 1, true>,
-                                          tile_portable<4, 1, true>},
+                               .rows = {nullptr, tile_portable<1, 1, false>, tile_portable<2, 1, false>,
+                                        tile_portable<3, 1, false>, tile_portable<4, 1, false>},
+                               .panels = {nullptr, tile_portable<1, 1, true>, tile_portable<2, 1, true>,
+                                          tile_portable<3, 1, true>, tile_portable<4, 1, true>},
                                .row_groups = {nullptr, tile_portable<1, 1, false>, tile_portable<2, 1, false>},
                                .group_panels = {0, 1, 1}};
 
@@ -80,10 +80,10 @@ __attribute__((target("avx2,fma"))) void tile_avx2(const Tile& t) {
 
 const GemmKernels kAvx2 = {.rows_max = 6,
                            .cols = 16,
-                           .rows = {nullptr, tile_avx2<1, 1, false>, tile_avx2<2, 1, false>, tile_avx2<3, 1, false>, tile_avx2<4, 1, false>,
-                                    tile_avx2<5, 1, false>, tile_avx2<6, 1, false>},
-                           .panels = {nullptr, tile_avx2<1, 1, true>, tile_avx2<2, 1, true>, tile_avx2<3, 1, true>, tile_avx2<4, 1, true>,
-                                      tile_avx2<5, 1, true>, tile_avx2<6, 1, true>},
+                           .rows = {nullptr, tile_avx2<1, 1, false>, tile_avx2<2, 1, false>, tile_avx2<3, 1, false>,
+                                    tile_avx2<4, 1, false>, tile_avx2<5, 1, false>, tile_avx2<6, 1, false>},
+                           .panels = {nullptr, tile_avx2<1, 1, true>, tile_avx2<2, 1, true>, tile_avx2<3, 1, true>,
+                                      tile_avx2<4, 1, true>, tile_avx2<5, 1, true>, tile_avx2<6, 1, true>},
                            .row_groups = {nullptr, tile_avx2<1, 4, false>, tile_avx2<2, 2, false>},
                            .group_panels = {0, 4, 2}};
 
@@ -125,12 +125,14 @@ __attribute__((target("avx512f"))) void tile_avx512(const Tile& t) {
 const GemmKernels kAvx512 = {
     .rows_max = 12,
     .cols = 32,
-    .rows = {nullptr, tile_avx512<1, 1, false>, tile_avx512<2, 1, false>, tile_avx512<3, 1, false>, tile_avx512<4, 1, false>,
-             tile_avx512<5, 1, false>, tile_avx512<6, 1, false>, tile_avx512<7, 1, false>, tile_avx512<8, 1, false>, tile_avx512<9, 1, false>,
-             tile_avx512<10, 1, false>, tile_avx512<11, 1, false>, tile_avx512<12, 1, false>},
-    .panels = {nullptr, tile_avx512<1, 1, true>, tile_avx512<2, 1, true>, tile_avx512<3, 1, true>, tile_avx512<4, 1, true>,
-               tile_avx512<5, 1, true>, tile_avx512<6, 1, true>, tile_avx512<7, 1, true>, tile_avx512<8, 1, true>, tile_avx512<9, 1, true>,
-               tile_avx512<10, 1, true>, tile_avx512<11, 1, true>, tile_avx512<12, 1, true>},
+    .rows = {nullptr, tile_avx512<1, 1, false>, tile_avx512<2, 1, false>, tile_avx512<3, 1, false>,
+             tile_avx512<4, 1, false>, tile_avx512<5, 1, false>, tile_avx512<6, 1, false>, tile_avx512<7, 1, false>,
+             tile_avx512<8, 1, false>, tile_avx512<9, 1, false>, tile_avx512<10, 1, false>, tile_avx512<11, 1, false>,
+             tile_avx512<12, 1, false>},
+    .panels = {nullptr, tile_avx512<1, 1, true>, tile_avx512<2, 1, true>, tile_avx512<3, 1, true>,
+               tile_avx512<4, 1, true>, tile_avx512<5, 1, true>, tile_avx512<6, 1, true>, tile_avx512<7, 1, true>,
+               tile_avx512<8, 1, true>, tile_avx512<9, 1, true>, tile_avx512<10, 1, true>, tile_avx512<11, 1, true>,
+               tile_avx512<12, 1, true>},
     .row_groups = {nullptr, tile_avx512<1, 4, false>, tile_avx512<2, 4, false>},
     .group_panels = {0, 4, 4}};
 

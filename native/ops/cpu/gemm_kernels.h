@@ -6,7 +6,8 @@
 
 namespace gleaner::cpu {
 
-/// One tile's operands. c[i][j] = (start[i][j] or 0) + bias[j] + sum over k of a(i, k) * b(k, j), j over the panel's columns.
+/// One tile's operands. c[i][j] = (start[i][j] or 0) + bias[j] + sum over k of a(i, k) * b(k, j), j over the panel's
+/// columns.
 struct Tile {
   int64_t depth;
   const float* a;
@@ -22,8 +23,9 @@ struct Tile {
 
 using TileKernel = void (*)(const Tile&);
 
-/// Kernels of one instruction set. rows[m]: m rows of a in row layout, one panel; panels[m]: a in panel layout (rows_max floats a depth);
-/// row_groups[m] for m = 1, 2: group_panels[m] panels at once, so that few rows still hide the latency of the multiply-adds.
+/// Kernels of one instruction set. rows[m]: m rows of a in row layout, one panel; panels[m]: a in panel layout
+/// (rows_max floats a depth); row_groups[m] for m = 1, 2: group_panels[m] panels at once, so that few rows still hide
+/// the latency of the multiply-adds.
 struct GemmKernels {
   int rows_max;
   int cols;  // of a panel
