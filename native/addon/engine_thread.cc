@@ -6,7 +6,8 @@
 
 namespace gleaner {
 
-EngineThread::EngineThread(Napi::Env env, std::function<void(bool)> on_pending) : env_(env), on_pending_(std::move(on_pending)) {
+EngineThread::EngineThread(Napi::Env env, std::function<void(bool)> on_pending, std::function<void()> on_close)
+    : env_(env), on_pending_(std::move(on_pending)), on_close_(std::move(on_close)) {
   channel_ = Channel::New(env, "gleaner.engine", 0, 1, this);
   channel_.Unref(env);  // an idle engine does not hold the process open
   // Hooks run last-in first-out: ours, registered after the channel's own, still finds the channel alive.
@@ -67,6 +68,7 @@ void EngineThread::loop() {
   }
   // Only close() is told: it holds the owner until the message is in. A destructor leaves nobody to deliver to.
   if (!announce_end_.load()) return;
+  on_close_();
   auto message = std::make_unique<Message>();
   if (channel_.NonBlockingCall(message.get()) == napi_ok) static_cast<void>(message.release());
 }

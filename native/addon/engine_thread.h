@@ -20,7 +20,8 @@
 
 namespace gleaner {
 
-/// One command on its way. `work` runs on the engine thread without any N-API call; `result` makes its value on the JS thread.
+/// One command on its way. `work` runs on the engine thread without any N-API call; `result` makes its value on the JS
+/// thread.
 struct Task {
   explicit Task(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
   uint32_t id = 0;
@@ -48,8 +49,10 @@ struct Task {
 
 class EngineThread {
  public:
-  /// on_pending: called on the JS thread with true when a first command is under way and with false after the last, to hold the owner.
-  EngineThread(Napi::Env env, std::function<void(bool)> on_pending);
+  /// on_pending: called on the JS thread with true when a first command is under way and with false after the last, to
+  /// hold the owner. on_close: called on the engine thread as the last thing after close, to free what the commands
+  /// worked on.
+  EngineThread(Napi::Env env, std::function<void(bool)> on_pending, std::function<void()> on_close);
   ~EngineThread();
 
   /// { promise, task }. Throws ERR_GLEANER_CLOSED after close.
@@ -81,6 +84,7 @@ class EngineThread {
 
   Napi::Env env_;
   std::function<void(bool)> on_pending_;
+  std::function<void()> on_close_;
   Channel channel_;
   std::thread thread_;
   std::mutex mutex_;

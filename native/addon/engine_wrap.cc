@@ -1,4 +1,5 @@
-// Arguments are converted on the JS thread, the work runs on the engine thread, the result is made on the JS thread again.
+// Arguments are converted on the JS thread, the work runs on the engine thread, the result is made on the JS thread
+// again.
 #include "addon/engine_wrap.h"
 
 #include <utility>
@@ -85,12 +86,15 @@ EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Engine
   const Napi::Env env = info.Env();
   const Napi::Object options = object_of(info[0], "options");
   with_js_errors(env, [&] {
-    engine_ = std::make_unique<Engine>(EngineOptions{.spec = spec_of(options.Get("spec")),
-                                                     .ops = ops_options_of(options),
-                                                     .memory_limit_bytes = static_cast<size_t>(integer_of(options, "memory_limit_bytes"))});
+    engine_ = std::make_unique<Engine>(
+        EngineOptions{.spec = spec_of(options.Get("spec")),
+                      .ops = ops_options_of(options),
+                      .memory_limit_bytes = static_cast<size_t>(integer_of(options, "memory_limit_bytes"))});
   });
   // While commands are pending the wrapper must outlive them, even when JS has dropped it.
-  thread_ = std::make_unique<EngineThread>(env, [this](bool pending) { pending ? static_cast<void>(Ref()) : static_cast<void>(Unref()); });
+  thread_ = std::make_unique<EngineThread>(
+      env, [this](bool pending) { pending ? static_cast<void>(Ref()) : static_cast<void>(Unref()); },
+      [this] { engine_.reset(); });
 }
 
 template <class T, class Work, class ToValue>
@@ -111,15 +115,16 @@ Napi::Value EngineWrap::submit_void(const Napi::CallbackInfo& info, Work work) {
 
 Napi::Value EngineWrap::load(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&] {
-    return submit_void(info, [this, files = strings_of(info[0], "files"), pieces = load_pieces_of(info[1])](Task&) { engine_->load(files, pieces); });
+    return submit_void(info, [this, files = strings_of(info[0], "files"), pieces = load_pieces_of(info[1])](Task&) {
+      engine_->load(files, pieces);
+    });
   });
 }
 
 Napi::Value EngineWrap::fill_random(const Napi::CallbackInfo& info) {
   const Napi::Object options = object_of(info[0], "options");
-  return submit_void(info, [this, seed = static_cast<uint64_t>(integer_of(options, "seed")), stddev = number_of(options, "stddev")](Task&) {
-    engine_->fill_random(seed, stddev);
-  });
+  return submit_void(info, [this, seed = static_cast<uint64_t>(integer_of(options, "seed")),
+                            stddev = number_of(options, "stddev")](Task&) { engine_->fill_random(seed, stddev); });
 }
 
 Napi::Value EngineWrap::save(const Napi::CallbackInfo& info) {
@@ -128,20 +133,24 @@ Napi::Value EngineWrap::save(const Napi::CallbackInfo& info) {
     const auto bytes = info[1].As<Napi::Uint8Array>();
     const auto* data = reinterpret_cast<const std::byte*>(bytes.Data());
     std::vector<std::byte> header(data, data + bytes.ElementLength());
-    return submit_void(info, [this, path = info[0].ToString().Utf8Value(), header = std::move(header), pieces = save_pieces_of(info[2])](Task&) {
-      engine_->save(path, header, pieces);
-    });
+    return submit_void(info, [this, path = info[0].ToString().Utf8Value(), header = std::move(header),
+                              pieces = save_pieces_of(info[2])](Task&) { engine_->save(path, header, pieces); });
   });
 }
 
 Napi::Value EngineWrap::read(const Napi::CallbackInfo& info) {
   return submit<std::vector<float>>(
-      info, [this, name = info[0].ToString().Utf8Value(), gradient = info[1].ToBoolean().Value()](Task&) { return engine_->read(name, gradient); },
+      info,
+      [this, name = info[0].ToString().Utf8Value(), gradient = info[1].ToBoolean().Value()](Task&) {
+        return engine_->read(name, gradient);
+      },
       [](Napi::Env env, const std::vector<float>& values) { return float_array(env, values); });
 }
 
 Napi::Value EngineWrap::write(const Napi::CallbackInfo& info) {
-  return submit_void(info, [this, name = info[0].ToString().Utf8Value(), values = floats_of(info[1], "values")](Task&) { engine_->write(name, values); });
+  return submit_void(info, [this, name = info[0].ToString().Utf8Value(), values = floats_of(info[1], "values")](Task&) {
+    engine_->write(name, values);
+  });
 }
 
 Napi::Value EngineWrap::put_weights_aside(const Napi::CallbackInfo& info) {
@@ -158,9 +167,10 @@ Napi::Value EngineWrap::swap_round(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value EngineWrap::prepare_training(const Napi::CallbackInfo& info) {
-  return submit_void(info, [this, settings = training_of(object_of(info[0], "settings")), optimizer = optimizer_of(info[1])](Task&) {
-    engine_->prepare_training(settings, optimizer);
-  });
+  return submit_void(
+      info, [this, settings = training_of(object_of(info[0], "settings")), optimizer = optimizer_of(info[1])](Task&) {
+        engine_->prepare_training(settings, optimizer);
+      });
 }
 
 Napi::Value EngineWrap::score(const Napi::CallbackInfo& info) {
@@ -193,7 +203,10 @@ Napi::Value EngineWrap::score(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::logits(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&] {
     return submit<std::vector<float>>(
-        info, [this, batch = micro_batch_of(info[0]), rows = int32s_of(info[1], "rows")](Task&) { return engine_->logits(batch, rows); },
+        info,
+        [this, batch = micro_batch_of(info[0]), rows = int32s_of(info[1], "rows")](Task&) {
+          return engine_->logits(batch, rows);
+        },
         [](Napi::Env env, const std::vector<float>& values) { return float_array(env, values); });
   });
 }
@@ -202,9 +215,8 @@ Napi::Value EngineWrap::update(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&] {
     return submit<StepResult>(
         info,
-        [this, batches = micro_batches_of(info[0]), objective = objective_of(info[1]), step = step_of(info[2])](Task& task) {
-          return engine_->update(batches, objective, step, [&task] { task.check_abort(); });
-        },
+        [this, batches = micro_batches_of(info[0]), objective = objective_of(info[1]), step = step_of(info[2])](
+            Task& task) { return engine_->update(batches, objective, step, [&task] { task.check_abort(); }); },
         step_object);
   });
 }
@@ -233,12 +245,17 @@ Napi::Value EngineWrap::forward(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value EngineWrap::backward(const Napi::CallbackInfo& info) {
-  return submit_void(info, [this, dlogprobs = floats_of(info[0], "dlogprobs")](Task&) { engine_->backward(dlogprobs); });
+  return submit_void(info,
+                     [this, dlogprobs = floats_of(info[0], "dlogprobs")](Task&) { engine_->backward(dlogprobs); });
 }
 
 Napi::Value EngineWrap::step(const Napi::CallbackInfo& info) {
   return submit<StepResult>(
-      info, [this, loss = info[0].ToNumber().DoubleValue(), settings = step_of(info[1])](Task&) { return engine_->step(loss, settings); }, step_object);
+      info,
+      [this, loss = info[0].ToNumber().DoubleValue(), settings = step_of(info[1])](Task&) {
+        return engine_->step(loss, settings);
+      },
+      step_object);
 }
 
 Napi::Value EngineWrap::reset_optimizer(const Napi::CallbackInfo& info) {
@@ -252,7 +269,8 @@ Napi::Value EngineWrap::generate(const Napi::CallbackInfo& info) {
     task->wants_tokens = true;
   }
   auto responses = std::make_shared<std::vector<Response>>();
-  task->work = [this, responses, prompts = prompts_of(info[0], info[1], info[2]), settings = generate_settings_of(info[3])](Task& running) {
+  task->work = [this, responses, prompts = prompts_of(info[0], info[1], info[2]),
+                settings = generate_settings_of(info[3])](Task& running) {
     GenerateCallbacks callbacks;
     callbacks.check_abort = [&running] { running.check_abort(); };
     if (running.wants_tokens) {
@@ -267,7 +285,10 @@ Napi::Value EngineWrap::generate(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineWrap::memory(const Napi::CallbackInfo& info) {
   return submit<std::pair<size_t, size_t>>(
-      info, [this](Task&) { return std::pair{engine_->memory().current_bytes(), engine_->memory().peak_bytes()}; },
+      info,
+      [this](Task&) {
+        return std::pair{engine_->memory().current_bytes(), engine_->memory().peak_bytes()};
+      },
       [](Napi::Env env, const std::pair<size_t, size_t>& bytes) {
         auto object = Napi::Object::New(env);
         object.Set("current_bytes", Napi::Number::New(env, static_cast<double>(bytes.first)));
