@@ -1,4 +1,5 @@
-// Commands in terms of learn and sample; blocks of memory are made when a command first needs them, at the size of the plan.
+// Commands in terms of learn and sample; blocks of memory are made when a command first needs them, at the size of the
+// plan.
 #include "engine/engine.h"
 
 #include <algorithm>
@@ -48,7 +49,8 @@ void Engine::save(const std::string& path, std::span<const std::byte> header, st
   uint64_t data_bytes = 0;
   for (const SavePiece& piece : pieces) {
     const Parameter& parameter = parameters_.at(piece.parameter);
-    data_bytes += static_cast<uint64_t>(piece.rows * (parameter.rows == 1 ? 1 : parameter.cols) * dtype_bytes(piece.dtype));
+    data_bytes +=
+        static_cast<uint64_t>(piece.rows * (parameter.rows == 1 ? 1 : parameter.cols) * dtype_bytes(piece.dtype));
   }
   SafetensorsWriter writer(path, header, data_bytes);
   for (const SavePiece& piece : pieces) {
@@ -72,7 +74,8 @@ std::vector<float> Engine::read(const std::string& name, bool gradient) {
 void Engine::write(const std::string& name, std::span<const float> values) {
   const Parameter& parameter = parameters_.at(name);
   if (static_cast<int64_t>(values.size()) != parameter.rows * parameter.cols) {
-    throw Error("ERR_GLEANER_USAGE", name + " takes " + std::to_string(parameter.rows * parameter.cols) + " values, not " + std::to_string(values.size()));
+    throw Error("ERR_GLEANER_USAGE", name + " takes " + std::to_string(parameter.rows * parameter.cols) +
+                                         " values, not " + std::to_string(values.size()));
   }
   std::copy(values.begin(), values.end(), parameter.weight.value.f32());
   if (parameter.multiplied) ops_->pack(parameter.weight);
@@ -94,7 +97,8 @@ void Engine::bring_weights_back() {
 }
 
 void Engine::remember_round() {
-  if (round_swapped_ || weights_aside_) throw Error("ERR_GLEANER_BUSY", "other weights are in place: a round cannot begin");
+  if (round_swapped_ || weights_aside_)
+    throw Error("ERR_GLEANER_BUSY", "other weights are in place: a round cannot begin");
   const auto bytes = static_cast<size_t>(parameters_.block_floats()) * sizeof(float);
   if (round_weights_.data() == nullptr) round_weights_ = memory_.allocate(Purpose::weights, bytes);
   ops_->copy(parameters_.values(), Tensor::f32(round_weights_.f32(), 1, parameters_.block_floats()));
@@ -125,12 +129,27 @@ void Engine::reserve(const OpsLimits& limits, int64_t positions) {
 
 void Engine::need_training(const char* command) {
   if (optimizer_ == nullptr) throw Error("ERR_GLEANER_USAGE", std::string(command) + " needs prepareTraining first");
-  if (weights_aside_ || round_swapped_) throw Error("ERR_GLEANER_BUSY", std::string(command) + " is not possible while other weights are in place");
+  if (weights_aside_ || round_swapped_)
+    throw Error("ERR_GLEANER_BUSY", std::string(command) + " is not possible while other weights are in place");
 }
 
 void Engine::prepare_training(const TrainingSettings& settings, const OptimizerSettings& optimizer) {
-  if (weights_aside_ || round_swapped_) throw Error("ERR_GLEANER_BUSY", "prepareTraining is not possible while other weights are in place");
+  if (weights_aside_ || round_swapped_)
+    throw Error("ERR_GLEANER_BUSY", "prepareTraining is not possible while other weights are in place");
   training_ = settings;
+  try {
+    allocate_training(settings, optimizer);
+  } catch (...) {  // the model stays usable without training
+    optimizer_.reset();
+    arena_ = Buffer{};
+    parameters_.release_gradients();
+    parameters_.allocate_packed(memory_, *ops_, false);
+    parameters_.repack(*ops_);
+    throw;
+  }
+}
+
+void Engine::allocate_training(const TrainingSettings& settings, const OptimizerSettings& optimizer) {
   parameters_.allocate_gradients(memory_);
   ops_->fill(parameters_.gradients(), 0);
   parameters_.allocate_packed(memory_, *ops_, true);
@@ -152,7 +171,8 @@ ForwardResult Engine::score(const MicroBatch& batch, bool want_greedy) {
 std::vector<float> Engine::logits(const MicroBatch& batch, std::span<const int32_t> rows) {
   check_micro_batch(batch, spec());
   for (const int32_t row : rows) {
-    if (row < 0 || row >= batch.forest.tokens) throw Error("ERR_GLEANER_USAGE", "there is no row " + std::to_string(row) + " in this batch");
+    if (row < 0 || row >= batch.forest.tokens)
+      throw Error("ERR_GLEANER_USAGE", "there is no row " + std::to_string(row) + " in this batch");
   }
   const int64_t path = longest_path(batch.forest);
   reserve(training_limits(spec(), batch.forest.tokens, path, false), path);
@@ -166,7 +186,8 @@ void Engine::add_micro_batch(const MicroBatch& batch, const Objective& objective
   result.loss += updater_.accumulate(batch, objective, training_.activations, space, result);
 }
 
-StepResult Engine::accumulate(std::span<const MicroBatch> batches, const ObjectiveSettings& settings, const CheckAbort& check_abort) {
+StepResult Engine::accumulate(std::span<const MicroBatch> batches, const ObjectiveSettings& settings,
+                              const CheckAbort& check_abort) {
   need_training("update");
   for (const MicroBatch& batch : batches) check_micro_batch(batch, spec());  // before anything is added
   const std::unique_ptr<Objective> objective = make_objective(settings);
@@ -183,8 +204,8 @@ StepResult Engine::accumulate(std::span<const MicroBatch> batches, const Objecti
   return result;
 }
 
-StepResult Engine::update(std::span<const MicroBatch> batches, const ObjectiveSettings& settings, const StepSettings& step,
-                          const CheckAbort& check_abort) {
+StepResult Engine::update(std::span<const MicroBatch> batches, const ObjectiveSettings& settings,
+                          const StepSettings& step, const CheckAbort& check_abort) {
   StepResult result = accumulate(batches, settings, check_abort);
   updater_.finish(*optimizer_, step, result);
   return result;
@@ -200,7 +221,8 @@ std::vector<float> Engine::forward(const MicroBatch& batch) {
   check_micro_batch(batch, spec());
   const int64_t path = longest_path(batch.forest);
   reserve(training_limits(spec(), batch.forest.tokens, path, true), path);
-  return updater_.forward(batch, training_.activations, arena(micro_batch_bytes(spec(), batch.forest.tokens, training_.activations)));
+  return updater_.forward(batch, training_.activations,
+                          arena(micro_batch_bytes(spec(), batch.forest.tokens, training_.activations)));
 }
 
 void Engine::backward(std::span<const float> dlogprobs) {
@@ -221,11 +243,15 @@ void Engine::reset_optimizer() {
   optimizer_->reset(*ops_);
 }
 
-std::vector<Response> Engine::generate(std::span<const Prompt> prompts, const GenerateSettings& settings, const GenerateCallbacks& callbacks) {
+std::vector<Response> Engine::generate(std::span<const Prompt> prompts, const GenerateSettings& settings,
+                                       const GenerateCallbacks& callbacks) {
   if (prompts.empty()) return {};
-  const GenerationSizes sizes{.batch_size = settings.batch_size, .max_length = settings.max_length, .prefill_tokens = settings.prefill_tokens};
+  check_prompts(prompts, settings, spec());  // before anything is allocated for them
+  const GenerationSizes sizes{
+      .batch_size = settings.batch_size, .max_length = settings.max_length, .prefill_tokens = settings.prefill_tokens};
   reserve(generation_limits(spec(), sizes), settings.max_length);
-  const size_t bytes = Sampler::activation_bytes(spec(), sampler_sizes(sizes.batch_size, sizes.max_length, sizes.prefill_tokens));
+  const size_t bytes =
+      Sampler::activation_bytes(spec(), sampler_sizes(sizes.batch_size, sizes.max_length, sizes.prefill_tokens));
   return sampler_.generate(prompts, settings, arena(bytes), callbacks);
 }
 

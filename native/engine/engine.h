@@ -1,4 +1,5 @@
-// One model with its state and its commands. Knows no JavaScript: built and tested without Node. Not thread-safe: one engine thread calls it.
+// One model with its state and its commands. Knows no JavaScript: built and tested without Node. Not thread-safe: one
+// engine thread calls it.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -24,8 +25,8 @@ struct LoadPiece {
   std::string parameter;
   int64_t row = 0;
   int64_t rows = 0;
-  int32_t file = 0;      // index of the file
-  uint64_t offset = 0;   // of the first byte
+  int32_t file = 0;     // index of the file
+  uint64_t offset = 0;  // of the first byte
   DType dtype = DType::f32;
 };
 
@@ -55,7 +56,8 @@ class Engine {
   std::vector<float> read(const std::string& parameter, bool gradient);
   void write(const std::string& parameter, std::span<const float> values);
 
-  /// Today's weights are kept in the gradients' block while others are loaded for a pass; no update until they are back.
+  /// Today's weights are kept in the gradients' block while others are loaded for a pass; no update until they are
+  /// back.
   void put_weights_aside();
   void bring_weights_back();
   /// Keeps a copy of today's weights as the round's; swap exchanges it with the weights, and back.
@@ -66,9 +68,12 @@ class Engine {
   void prepare_training(const TrainingSettings& settings, const OptimizerSettings& optimizer);
   ForwardResult score(const MicroBatch& batch, bool want_greedy);
   std::vector<float> logits(const MicroBatch& batch, std::span<const int32_t> rows);
-  StepResult update(std::span<const MicroBatch> batches, const ObjectiveSettings& objective, const StepSettings& step, const CheckAbort& check_abort);
-  /// Gradients of the micro-batches are added and kept, without a step (for tests and tools); finish with clear_gradients.
-  StepResult accumulate(std::span<const MicroBatch> batches, const ObjectiveSettings& objective, const CheckAbort& check_abort);
+  StepResult update(std::span<const MicroBatch> batches, const ObjectiveSettings& objective, const StepSettings& step,
+                    const CheckAbort& check_abort);
+  /// Gradients of the micro-batches are added and kept, without a step (for tests and tools); finish with
+  /// clear_gradients.
+  StepResult accumulate(std::span<const MicroBatch> batches, const ObjectiveSettings& objective,
+                        const CheckAbort& check_abort);
   void clear_gradients();
   /// For an objective computed elsewhere: forward, backward for each micro-batch, then step.
   std::vector<float> forward(const MicroBatch& batch);
@@ -77,11 +82,13 @@ class Engine {
   void reset_optimizer();
 
   // --- sampling
-  std::vector<Response> generate(std::span<const Prompt> prompts, const GenerateSettings& settings, const GenerateCallbacks& callbacks);
+  std::vector<Response> generate(std::span<const Prompt> prompts, const GenerateSettings& settings,
+                                 const GenerateCallbacks& callbacks);
 
  private:
   Arena arena(size_t bytes);
   void reserve(const OpsLimits& limits, int64_t positions);
+  void allocate_training(const TrainingSettings& settings, const OptimizerSettings& optimizer);
   void need_training(const char* command);
   void add_micro_batch(const MicroBatch& batch, const Objective& objective, StepResult& result);
 

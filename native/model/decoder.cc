@@ -18,9 +18,11 @@ class ForestContext final : public AttentionContext {
   std::span<const int32_t> positions() const override { return forest_.positions; }
   std::span<const int32_t> needed_rows() const override { return needed_.rows; }
   std::span<const int32_t> needed_positions() const override { return needed_.positions; }
-  void attend(Ops& ops, int64_t, bool needed_only, const AttentionShape& shape, Tensor q, Tensor kv, Tensor out, Tensor lse) override {
+  void attend(Ops& ops, int64_t, bool needed_only, const AttentionShape& shape, Tensor q, Tensor kv, Tensor out,
+              Tensor lse) override {
     const int64_t width = shape.kv_heads * shape.head_dim;
-    ops.attention_forward(forest_, needed_only ? needed_.queries : forest_.all, shape, q, kv.slice_cols(0, width), kv.slice_cols(width, width), out, lse);
+    ops.attention_forward(forest_, needed_only ? needed_.queries : forest_.all, shape, q, kv.slice_cols(0, width),
+                          kv.slice_cols(width, width), out, lse);
   }
 
  private:
@@ -30,7 +32,8 @@ class ForestContext final : public AttentionContext {
 
 }  // namespace
 
-Activations::Activations(const DecoderSpec& spec, int64_t tokens, int64_t needed, ActivationPolicy activation_policy, Arena& arena)
+Activations::Activations(const DecoderSpec& spec, int64_t tokens, int64_t needed, ActivationPolicy activation_policy,
+                         Arena& arena)
     : policy(activation_policy) {
   const int64_t query_width = spec.heads * spec.head_dim;
   const int64_t kv_width = 2 * spec.kv_heads * spec.head_dim;
@@ -105,6 +108,7 @@ size_t Decoder::rope_bytes(const DecoderSpec& spec, int64_t positions) {
 void Decoder::reserve_positions(Memory& memory, int64_t positions) {
   if (spec_.rotary_dim == 0 || positions <= rope_.cosine.rows) return;
   const int64_t half = spec_.rotary_dim / 2;
+  rope_ = {};
   rope_buffer_ = Buffer{};
   rope_buffer_ = memory.allocate(Purpose::weights, rope_bytes(spec_, positions));
   rope_.cosine = Tensor::f32(rope_buffer_.f32(), positions, half);
@@ -126,7 +130,8 @@ void Decoder::layer_forward(size_t layer, AttentionContext& context, LayerSaved&
 void Decoder::run_layers(std::span<const int32_t> ids, AttentionContext& context, Activations& activations) {
   auto& layers = activations.layers;
   ops_.embedding_forward(ids, embed_->weight.value, layers[0].x);
-  for (size_t i = 0; i < layers.size(); ++i) layer_forward(i, context, layers[i], is_last(i) ? activations.last : layers[i + 1].x);
+  for (size_t i = 0; i < layers.size(); ++i)
+    layer_forward(i, context, layers[i], is_last(i) ? activations.last : layers[i + 1].x);
   final_norm_.forward(ops_, activations.last, activations.hidden, activations.final_mean, activations.final_rstd);
 }
 
@@ -142,13 +147,15 @@ void Decoder::forward_cached(std::span<const int32_t> ids, AttentionContext& con
 void Decoder::backward(const DecoderBatch& batch, Activations& activations) {
   ForestContext context(batch);
   BackwardScratch& scratch = activations.scratch;
-  final_norm_.backward(ops_, activations.dhidden, activations.last, activations.final_mean, activations.final_rstd, false, scratch.dneeded);
+  final_norm_.backward(ops_, activations.dhidden, activations.last, activations.final_mean, activations.final_rstd,
+                       false, scratch.dneeded);
   for (size_t i = activations.layers.size(); i-- > 0;) {
     LayerSaved& saved = activations.layers[i];
     const bool last = is_last(i);
     // The last layer's own middle is still there from forward; the others share theirs when recomputing.
     // The output written again is the next layer's input, whose gradient has been taken: the same bits once more.
-    if (activations.policy == ActivationPolicy::recompute && !last) layer_forward(i, context, saved, activations.layers[i + 1].x);
+    if (activations.policy == ActivationPolicy::recompute && !last)
+      layer_forward(i, context, saved, activations.layers[i + 1].x);
     const Tensor dout = last ? scratch.dneeded : scratch.dx;
     if (spec_.parallel_residual) {
       attention_[i].backward_output(ops_, dout, saved, scratch);
@@ -161,8 +168,9 @@ void Decoder::backward(const DecoderBatch& batch, Activations& activations) {
       ops_.fill(scratch.dx, 0);
       ops_.scatter_add_rows(scratch.dneeded, batch.needed->rows, scratch.dx);
     }
-    attention_[i].backward_input(ops_, rope_, *batch.forest, last ? std::span<const QueryRange>(batch.needed->queries) : batch.forest->all,
-                                 batch.forest->positions, batch.needed->positions, batch.needed->rows, last, saved, scratch, scratch.dx);
+    attention_[i].backward_input(
+        ops_, rope_, *batch.forest, last ? std::span<const QueryRange>(batch.needed->queries) : batch.forest->all,
+        batch.forest->positions, batch.needed->positions, batch.needed->rows, last, saved, scratch, scratch.dx);
   }
   ops_.embedding_backward(batch.ids, scratch.dx, embed_->gradient);
 }

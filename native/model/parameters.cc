@@ -32,7 +32,8 @@ std::vector<Parameter> list_parameters(const DecoderSpec& spec) {
     linear(layer + "attention.kv", 2 * spec.kv_heads * spec.head_dim, spec.hidden, spec.qkv_bias);
     linear(layer + "attention.o", spec.hidden, spec.heads * spec.head_dim, spec.attention_output_bias);
     norm(layer + "mlp_norm");
-    linear(layer + "mlp.up", spec.mlp == MlpKind::swiglu ? 2 * spec.intermediate : spec.intermediate, spec.hidden, spec.mlp_bias);
+    linear(layer + "mlp.up", spec.mlp == MlpKind::swiglu ? 2 * spec.intermediate : spec.intermediate, spec.hidden,
+           spec.mlp_bias);
     linear(layer + "mlp.down", spec.hidden, spec.intermediate, spec.mlp_bias);
   }
   norm("final_norm");
@@ -85,6 +86,11 @@ void Parameters::allocate_gradients(Memory& memory) {
   }
 }
 
+void Parameters::release_gradients() {
+  gradients_ = Buffer{};
+  for (Parameter& parameter : parameters_) parameter.gradient = Tensor{};
+}
+
 void Parameters::fill_random(uint64_t seed, double stddev) {
   for (size_t index = 0; index < parameters_.size(); ++index) {
     const Parameter& parameter = parameters_[index];
@@ -98,7 +104,8 @@ void Parameters::fill_random(uint64_t seed, double stddev) {
           value[i] = 1;
           break;
         case ParameterInit::normal: {
-          const auto words = random_words(seed, RandomPurpose::init, (static_cast<uint64_t>(index) << 40) | static_cast<uint64_t>(i), 0);
+          const auto words = random_words(seed, RandomPurpose::init,
+                                          (static_cast<uint64_t>(index) << 40) | static_cast<uint64_t>(i), 0);
           value[i] = static_cast<float>(stddev * normal_from(words[0], words[1]));
           break;
         }

@@ -40,6 +40,7 @@ class Parameters {
   void allocate_values(Memory& memory);
   void allocate_packed(Memory& memory, const Ops& ops, bool backward);
   void allocate_gradients(Memory& memory);
+  void release_gradients();
   bool has_gradients() const { return gradients_.data() != nullptr; }
 
   /// N(0, stddev²) for weights, ones for norm weights, zeros for biases; keyed by (seed, parameter, element).
