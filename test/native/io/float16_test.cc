@@ -1,4 +1,5 @@
-// Every 16-bit pattern against arithmetic that shares nothing with the code: ldexp on the fields, and a search for the nearest value.
+// Every 16-bit pattern against arithmetic that shares nothing with the code: ldexp on the fields, and a search for the
+// nearest value.
 #include "io/float16.h"
 
 #include <doctest/doctest.h>
@@ -65,7 +66,8 @@ TEST_CASE("widening is exact for all 65536 patterns, and narrowing takes each ba
       const uint16_t back = format.narrow(found);
       if (std::isnan(expected)) {
         const bool same_sign = std::signbit(found) == ((bits & 0x8000) != 0);
-        wrong += !std::isnan(found) || !same_sign || !std::isnan(value_of(format, back)) || ((back ^ bits) & 0x8000) != 0;
+        wrong +=
+            !std::isnan(found) || !same_sign || !std::isnan(value_of(format, back)) || ((back ^ bits) & 0x8000) != 0;
       } else {
         wrong += found != expected || std::signbit(found) != std::signbit(expected) || back != bits;
       }
@@ -79,14 +81,15 @@ TEST_CASE("narrowing rounds to nearest, ties to even") {
     const std::vector<double> values = magnitudes(format);
     int wrong = 0;
     const auto check = [&](float value) {
-      const auto expected =
-          static_cast<uint16_t>(nearest(values, std::fabs(static_cast<double>(value))) | (std::signbit(value) ? 0x8000 : 0));
+      const auto expected = static_cast<uint16_t>(nearest(values, std::fabs(static_cast<double>(value))) |
+                                                  (std::signbit(value) ? 0x8000 : 0));
       wrong += format.narrow(value) != expected;
     };
     // Around every value and every midpoint between two: the midpoint itself and its fp32 neighbours on both sides.
     for (size_t i = 0; i + 1 < values.size(); ++i) {
       const auto middle = static_cast<float>((values[i] + values[i + 1]) / 2);
-      for (const float value : {static_cast<float>(values[i]), middle, std::nextafter(middle, 0.0f), std::nextafter(middle, INFINITY)}) {
+      for (const float value :
+           {static_cast<float>(values[i]), middle, std::nextafter(middle, 0.0f), std::nextafter(middle, INFINITY)}) {
         check(value);
         check(-value);
       }

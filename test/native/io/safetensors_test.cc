@@ -35,7 +35,9 @@ class Folder {
   Folder& operator=(const Folder&) = delete;
   ~Folder() { fs::remove_all(path_); }
   std::string file(const char* name) const { return (path_ / name).string(); }
-  size_t entries() const { return static_cast<size_t>(std::distance(fs::directory_iterator(path_), fs::directory_iterator())); }
+  size_t entries() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
+  }
 
  private:
   fs::path path_;
@@ -127,7 +129,8 @@ TEST_CASE("a file cut after it was opened is an error, not a crash") {
   REQUIRE(::truncate(folder.file("f").c_str(), 16) == 0);
   std::vector<float> to(16);
   std::string message;
-  CHECK(code_of([&] { read_piece(file, 1 << 19, DType::f32, Tensor::f32(to.data(), 4, 4)); }, &message) == "ERR_GLEANER_MODEL");
+  CHECK(code_of([&] { read_piece(file, 1 << 19, DType::f32, Tensor::f32(to.data(), 4, 4)); }, &message) ==
+        "ERR_GLEANER_MODEL");
   CHECK(message.find(folder.file("f")) != std::string::npos);
 }
 

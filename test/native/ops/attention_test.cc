@@ -83,7 +83,8 @@ Forest forest_of(const std::vector<Shape>& shapes) {
   Forest forest;
   for (const Shape& shape : shapes) {
     const auto index = static_cast<int32_t>(forest.segments.size());
-    Segment segment{.start = forest.tokens, .length = shape.length, .parent = shape.parent, .root = index, .position = 0};
+    Segment segment{
+        .start = forest.tokens, .length = shape.length, .parent = shape.parent, .root = index, .position = 0};
     if (shape.parent >= 0) {
       const Segment& parent = forest.segments[static_cast<size_t>(shape.parent)];
       segment.root = parent.root;
@@ -98,7 +99,9 @@ Forest forest_of(const std::vector<Shape>& shapes) {
 }
 
 Forest random_forest(std::mt19937& random) {
-  const auto draw = [&](int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random); };
+  const auto draw = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
   std::vector<Shape> shapes;
   const int64_t trees = draw(1, 3);
   for (int64_t tree = 0; tree < trees; ++tree) {
@@ -122,7 +125,9 @@ std::vector<QueryRange> random_queries(const Forest& forest, std::mt19937& rando
   for (size_t s = 0; s < forest.segments.size(); ++s) {
     const int64_t length = forest.segments[s].length;
     const int64_t kind = std::uniform_int_distribution<int64_t>(0, 3)(random);
-    const int64_t count = kind == 0 ? 0 : kind == 1 ? length : std::uniform_int_distribution<int64_t>(1, length)(random);
+    const int64_t count = kind == 0   ? 0
+                          : kind == 1 ? length
+                                      : std::uniform_int_distribution<int64_t>(1, length)(random);
     if (count == 0 && !(s + 1 == forest.segments.size() && row == 0)) continue;
     const int64_t now = std::max<int64_t>(1, count);
     queries.push_back({.segment = static_cast<int32_t>(s), .offset = length - now, .count = now, .row = row});
@@ -136,7 +141,8 @@ int64_t num_rows(const std::vector<QueryRange>& queries) { return queries.back()
 OpsLimits limits_of(const Forest& forest, const AttentionShape& shape) {
   int64_t path = 0;
   for (const Segment& segment : forest.segments) path = std::max(path, segment.position + segment.length);
-  return {.rows = forest.tokens, .path_tokens = path, .heads = shape.heads, .head_dim = shape.head_dim, .training = true};
+  return {
+      .rows = forest.tokens, .path_tokens = path, .heads = shape.heads, .head_dim = shape.head_dim, .training = true};
 }
 
 /// Exactly as many floats as were promised, 64-byte aligned, guarded behind.
@@ -160,8 +166,8 @@ struct Reference {
 };
 
 /// All in fp64, key by key.
-Reference reference_of(const Forest& forest, const std::vector<QueryRange>& queries, const AttentionShape& shape, Guarded& q, Guarded& k, Guarded& v,
-                       Guarded* dout) {
+Reference reference_of(const Forest& forest, const std::vector<QueryRange>& queries, const AttentionShape& shape,
+                       Guarded& q, Guarded& k, Guarded& v, Guarded* dout) {
   const int64_t rows = num_rows(queries), dim = shape.head_dim, group = shape.heads / shape.kv_heads;
   const auto size = [](int64_t a, int64_t b) { return static_cast<size_t>(a * b); };
   Reference result{.out = std::vector<double>(size(rows, shape.heads * dim)),
@@ -178,7 +184,8 @@ Reference reference_of(const Forest& forest, const std::vector<QueryRange>& quer
         if (s != range.segment) end = segment.length;
         for (int64_t t = end - 1; t >= 0; --t) keys.insert(keys.begin(), segment.start + t);
       }
-      if (shape.window > 0 && static_cast<int64_t>(keys.size()) > shape.window) keys.erase(keys.begin(), keys.end() - shape.window);
+      if (shape.window > 0 && static_cast<int64_t>(keys.size()) > shape.window)
+        keys.erase(keys.begin(), keys.end() - shape.window);
       const int64_t row = range.row + i;
       for (int64_t h = 0; h < shape.heads; ++h) {
         const int64_t kv = h / group * dim, hd = h * dim;
@@ -233,11 +240,13 @@ double difference(Guarded& a, const std::vector<double>& b, int64_t cols) {
 struct Case {
   int64_t heads, kv_heads, head_dim, window;
 };
-const std::vector<Case> kCases = {{2, 2, 8, 0},  {4, 4, 16, 0}, {4, 2, 32, 0}, {2, 2, 48, 33}, {6, 2, 64, 0},  {2, 1, 80, 7},
-                                  {3, 3, 128, 0}, {8, 1, 64, 20}, {3, 1, 12, 0}, {1, 1, 20, 1},  {72, 1, 8, 40}, {4, 4, 32, 90}};
+const std::vector<Case> kCases = {{2, 2, 8, 0},  {4, 4, 16, 0}, {4, 2, 32, 0},  {2, 2, 48, 33},
+                                  {6, 2, 64, 0}, {2, 1, 80, 7}, {3, 3, 128, 0}, {8, 1, 64, 20},
+                                  {3, 1, 12, 0}, {1, 1, 20, 1}, {72, 1, 8, 40}, {4, 4, 32, 90}};
 
 AttentionShape shape_of(const Case& at) {
-  return {at.heads, at.kv_heads, at.head_dim, static_cast<float>(1 / std::sqrt(static_cast<double>(at.head_dim))), at.window};
+  return {at.heads, at.kv_heads, at.head_dim, static_cast<float>(1 / std::sqrt(static_cast<double>(at.head_dim))),
+          at.window};
 }
 
 /// Inputs and outputs of one call; k and v are the halves of one matrix, as in training.
@@ -272,8 +281,8 @@ struct Problem {
     }
     ThreadPool pool(threads);
     Workspace workspace(attention_workspace_floats(limits_of(forest, shape), threads));
-    attention_forward(pool, isa, forest, queries, shape, q.tensor(), kv.tensor().slice_cols(0, half), kv.tensor().slice_cols(half, half),
-                      out.tensor(), lse.tensor(), workspace.data());
+    attention_forward(pool, isa, forest, queries, shape, q.tensor(), kv.tensor().slice_cols(0, half),
+                      kv.tensor().slice_cols(half, half), out.tensor(), lse.tensor(), workspace.data());
     CHECK(workspace.intact());
     CHECK(out.guards_intact());
     CHECK(lse.guards_intact());
@@ -283,8 +292,8 @@ struct Problem {
     ThreadPool pool(threads);
     Workspace workspace(attention_workspace_floats(limits_of(forest, shape), threads));
     attention_backward(pool, isa, forest, queries, shape, dout.tensor(), q.tensor(), kv.tensor().slice_cols(0, half),
-                       kv.tensor().slice_cols(half, half), out.tensor(), lse.tensor(), dq.tensor(), dkv.tensor().slice_cols(0, half),
-                       dkv.tensor().slice_cols(half, half), workspace.data());
+                       kv.tensor().slice_cols(half, half), out.tensor(), lse.tensor(), dq.tensor(),
+                       dkv.tensor().slice_cols(0, half), dkv.tensor().slice_cols(half, half), workspace.data());
     CHECK(workspace.intact());
     CHECK(dq.guards_intact());
     CHECK(dkv.guards_intact());
@@ -305,7 +314,8 @@ TEST_CASE("attention and its gradient are those of fp64, for every forest, shape
       auto queries = random_queries(forest, random);
       Problem problem(forest, queries, shape_of(at));
       problem.fill_random(random);
-      const Reference expected = reference_of(forest, queries, problem.shape, problem.q, problem.k, problem.v, &problem.dout);
+      const Reference expected =
+          reference_of(forest, queries, problem.shape, problem.q, problem.k, problem.v, &problem.dout);
       const int64_t cols = at.heads * at.head_dim, half = at.kv_heads * at.head_dim;
       for (const Isa isa : present_isas()) {
         CAPTURE(name_of(isa));
@@ -340,7 +350,8 @@ TEST_CASE("attention: long paths are cut into several blocks of scores") {
   for (const int64_t window : {int64_t{0}, int64_t{900}}) {
     Problem problem(forest, queries, {2, 1, 32, 0.2f, window});
     problem.fill_random(random);
-    const Reference expected = reference_of(forest, queries, problem.shape, problem.q, problem.k, problem.v, &problem.dout);
+    const Reference expected =
+        reference_of(forest, queries, problem.shape, problem.q, problem.k, problem.v, &problem.dout);
     for (const Isa isa : present_isas()) {
       problem.forward(isa, 2);
       CHECK(difference(problem.out, expected.out, 64) < 1e-5);
@@ -359,10 +370,12 @@ TEST_CASE("the fp64 reference's gradient is its finite difference") {
   const auto loss = [&] {
     const Reference at = reference_of(forest, queries, problem.shape, problem.q, problem.k, problem.v, nullptr);
     double sum = 0;
-    for (size_t i = 0; i < at.out.size(); ++i) sum += at.out[i] * problem.dout.at(static_cast<int64_t>(i) / 32, static_cast<int64_t>(i) % 32);
+    for (size_t i = 0; i < at.out.size(); ++i)
+      sum += at.out[i] * problem.dout.at(static_cast<int64_t>(i) / 32, static_cast<int64_t>(i) % 32);
     return sum;
   };
-  const Reference expected = reference_of(forest, queries, problem.shape, problem.q, problem.k, problem.v, &problem.dout);
+  const Reference expected =
+      reference_of(forest, queries, problem.shape, problem.q, problem.k, problem.v, &problem.dout);
   const auto check = [&](Guarded& input, const std::vector<double>& gradient, int64_t cols) {
     for (size_t i = 0; i < gradient.size(); i += 7) {
       float& value = input.at(static_cast<int64_t>(i) / cols, static_cast<int64_t>(i) % cols);
@@ -372,7 +385,8 @@ TEST_CASE("the fp64 reference's gradient is its finite difference") {
       value = below;
       const double low = loss();
       value = kept;
-      CHECK((high - low) / (static_cast<double>(above) - below) == doctest::Approx(gradient[i]).epsilon(2e-3));  // step² times the third derivative
+      CHECK((high - low) / (static_cast<double>(above) - below) ==
+            doctest::Approx(gradient[i]).epsilon(2e-3));  // step² times the third derivative
     }
   };
   check(problem.q, expected.dq, 32);
@@ -382,7 +396,8 @@ TEST_CASE("the fp64 reference's gradient is its finite difference") {
 
 /// Two sequences of a shared prompt, held token by token, so that any cut of them can be laid out.
 struct Sequences {
-  Sequences(const AttentionShape& of_shape, int64_t prompt, std::vector<int64_t> responses, std::mt19937& random) : shape(of_shape), prompt_length(prompt) {
+  Sequences(const AttentionShape& of_shape, int64_t prompt, std::vector<int64_t> responses, std::mt19937& random)
+      : shape(of_shape), prompt_length(prompt) {
     int64_t tokens = prompt;
     for (const int64_t length : responses) {
       first.push_back(tokens);
@@ -398,7 +413,9 @@ struct Sequences {
   }
   int64_t length(size_t sequence) const { return prompt_length + lengths[sequence]; }
   /// Row of q, k, v of a sequence's token at a position.
-  int64_t token(size_t sequence, int64_t position) const { return position < prompt_length ? position : first[sequence] + position - prompt_length; }
+  int64_t token(size_t sequence, int64_t position) const {
+    return position < prompt_length ? position : first[sequence] + position - prompt_length;
+  }
   AttentionShape shape;
   int64_t prompt_length;
   std::vector<int64_t> lengths, first;
@@ -419,15 +436,18 @@ struct Piece {
 };
 
 /// The rows of one sequence, found in the pieces that `path` names; gradients too, for dq depends on its path only.
-Rows rows_of(const Sequences& sequences, const std::vector<Piece>& pieces, const std::vector<size_t>& path, Isa isa, int threads) {
+Rows rows_of(const Sequences& sequences, const std::vector<Piece>& pieces, const std::vector<size_t>& path, Isa isa,
+             int threads) {
   std::vector<Shape> shapes;
   for (const Piece& piece : pieces) shapes.push_back({piece.end - piece.begin, piece.parent});
   const Forest forest = forest_of(shapes);
   Problem problem(forest, forest.all, sequences.shape);
-  const int64_t cols = sequences.shape.heads * sequences.shape.head_dim, half = sequences.shape.kv_heads * sequences.shape.head_dim;
+  const int64_t cols = sequences.shape.heads * sequences.shape.head_dim,
+                half = sequences.shape.kv_heads * sequences.shape.head_dim;
   for (size_t s = 0; s < pieces.size(); ++s) {
     for (int64_t position = pieces[s].begin; position < pieces[s].end; ++position) {
-      const int64_t token = sequences.token(pieces[s].sequence, position), row = forest.segments[s].start + position - pieces[s].begin;
+      const int64_t token = sequences.token(pieces[s].sequence, position),
+                    row = forest.segments[s].start + position - pieces[s].begin;
       copy_row(*sequences.q, token, problem.q, row, cols);
       copy_row(*sequences.q, token, problem.dout, row, cols);
       copy_row(*sequences.k, token, problem.k, row, half);
@@ -459,9 +479,11 @@ bool same_bits(const Rows& a, const Rows& b, size_t values) {
 }
 
 /// The same sequence over pages in shuffled places: rows in calls of `step` rows, beside another sequence of one row.
-Rows cached_rows(const Sequences& sequences, size_t sequence, int64_t page_size, int64_t step, Isa isa, int threads, std::mt19937& random) {
+Rows cached_rows(const Sequences& sequences, size_t sequence, int64_t page_size, int64_t step, Isa isa, int threads,
+                 std::mt19937& random) {
   const AttentionShape& shape = sequences.shape;
-  const int64_t cols = shape.heads * shape.head_dim, half = shape.kv_heads * shape.head_dim, length = sequences.length(sequence);
+  const int64_t cols = shape.heads * shape.head_dim, half = shape.kv_heads * shape.head_dim,
+                length = sequences.length(sequence);
   const int64_t num_pages = (length + page_size - 1) / page_size;
   std::vector<int32_t> pages(static_cast<size_t>(num_pages) + 3);
   for (size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<int32_t>(i);
@@ -491,7 +513,8 @@ Rows cached_rows(const Sequences& sequences, size_t sequence, int64_t page_size,
     cache_write(pool, k.tensor(), v.tensor(), to, cache_k.tensor(), cache_v.tensor());
     const std::vector<CachedQuery> queries = {{.row = 0, .count = count, .position = position, .pages = pages},
                                               {.row = count, .count = 1, .position = 0, .pages = other_pages}};
-    attention_cached(pool, isa, queries, page_size, shape, q.tensor(), cache_k.tensor(), cache_v.tensor(), out.tensor(), workspace.data());
+    attention_cached(pool, isa, queries, page_size, shape, q.tensor(), cache_k.tensor(), cache_v.tensor(), out.tensor(),
+                     workspace.data());
     CHECK(out.guards_intact());
     for (int64_t i = 0; i < count; ++i) {
       std::vector<float> values;
@@ -511,7 +534,8 @@ TEST_CASE("a query has the same bits shared, copied, split, alone, paged and wit
     if (at.heads > 8) continue;
     const AttentionShape shape = shape_of(at);
     Sequences sequences(shape, 77, {90, 41}, random);
-    const auto out_values = static_cast<size_t>(at.heads * at.head_dim), all_values = 2 * out_values + static_cast<size_t>(at.heads);
+    const auto out_values = static_cast<size_t>(at.heads * at.head_dim),
+               all_values = 2 * out_values + static_cast<size_t>(at.heads);
     for (const Isa isa : present_isas()) {
       CAPTURE(name_of(isa));
       CAPTURE(at.head_dim);
@@ -526,13 +550,15 @@ TEST_CASE("a query has the same bits shared, copied, split, alone, paged and wit
           const std::vector<Piece> copies = {{1, 0, 118, -1}, {0, 0, 167, -1}, {1, 5, 9, -1}};
           CHECK(same_bits(alone, rows_of(sequences, copies, {1 - s}, isa, threads), all_values));
         }
-        const std::vector<Piece> split = {{1 - s, 0, 40, -1}, {s, 0, 3, -1}, {s, 3, 36, 1}, {s, 36, 97, 2}, {s, 97, end, 3}};
+        const std::vector<Piece> split = {
+            {1 - s, 0, 40, -1}, {s, 0, 3, -1}, {s, 3, 36, 1}, {s, 36, 97, 2}, {s, 97, end, 3}};
         CHECK(same_bits(alone, rows_of(sequences, split, {1, 2, 3, 4}, isa, 2), all_values));
         for (const int64_t page_size : {16, 32}) {
           for (const int64_t step : {int64_t{1}, int64_t{7}, int64_t{50}, end}) {
             CAPTURE(page_size);
             CAPTURE(step);
-            CHECK(same_bits(cached_rows(sequences, s, page_size, step, isa, step == 50 ? 3 : 1, random), alone, out_values));
+            CHECK(same_bits(cached_rows(sequences, s, page_size, step, isa, step == 50 ? 3 : 1, random), alone,
+                            out_values));
           }
         }
       }
@@ -560,7 +586,8 @@ TEST_CASE("what another segment holds, NaN included, reaches no result of a quer
       for (const Segment& segment : forest.segments) {
         if (segment.start == 67) continue;
         for (int64_t t = segment.start; t < segment.start + segment.length; ++t) {
-          for (int64_t c = 0; c < 128; ++c) same = same && problem.out.at(t, c) == kept.out.at(t, c) && problem.dq.at(t, c) == kept.dq.at(t, c);
+          for (int64_t c = 0; c < 128; ++c)
+            same = same && problem.out.at(t, c) == kept.out.at(t, c) && problem.dq.at(t, c) == kept.dq.at(t, c);
           if (segment.start == 0) continue;  // the prompt's keys are seen by segment 2
           for (int64_t c = 0; c < 128; ++c) same = same && problem.dkv.at(t, c) == kept.dkv.at(t, c);
         }
@@ -591,7 +618,8 @@ TEST_CASE("attention: gradients have the same bits with any number of threads, k
       }
       CHECK(same);
     }
-    // Segment 2's queries at positions 80 … 82 reach back to 56, segment 1's at 110 … 119 to 86: nobody sees the prompt or the other tree.
+    // Segment 2's queries at positions 80 … 82 reach back to 56, segment 1's at 110 … 119 to 86: nobody sees the prompt
+    // or the other tree.
     bool zero = true;
     for (int64_t c = 0; c < 128; ++c) {
       for (int64_t t = 0; t < 50; ++t) zero = zero && problem.dkv.at(t, c) == 0;
