@@ -105,7 +105,11 @@ export interface NativeOps {
 export interface NativeEngine {
   load(files: string[], pieces: NativeLoadPiece[]): NativeJob<void>;
   fillRandom(options: { seed: number; stddev: number }): NativeJob<void>;
-  save(path: string, header: Uint8Array, pieces: { parameter: string; row: number; rows: number; dtype: string }[]): NativeJob<void>;
+  save(
+    path: string,
+    header: Uint8Array,
+    pieces: { parameter: string; row: number; rows: number; dtype: string }[],
+  ): NativeJob<void>;
   read(parameter: string, gradient: boolean): NativeJob<Float32Array>;
   write(parameter: string, values: Float32Array): NativeJob<void>;
   putWeightsAside(): NativeJob<void>;
@@ -157,12 +161,22 @@ export function addon(): Addon {
   if (loaded) return loaded;
   // From src/engine as from dist/engine, the build folder lies two levels up.
   const path = process.env.GLEANER_ADDON ?? fileURLToPath(new URL('../../build/Release/gleaner.node', import.meta.url));
-  if (!existsSync(path)) throw new GleanerError('ERR_GLEANER_BUILD', `the native addon is not built: ${path} is missing`, 'run npm run build');
+  if (!existsSync(path))
+    throw new GleanerError(
+      'ERR_GLEANER_BUILD',
+      `the native addon is not built: ${path} is missing`,
+      'run npm run build',
+    );
   try {
     const found: Addon = createRequire(import.meta.url)(path);
     loaded = found;
     return found;
   } catch (cause) {
-    throw new GleanerError('ERR_GLEANER_BUILD', `the native addon cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, 'run npm run build', { cause });
+    throw new GleanerError(
+      'ERR_GLEANER_BUILD',
+      `the native addon cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
+      'run npm run build',
+      { cause },
+    );
   }
 }

@@ -5,13 +5,31 @@ import { GleanerError } from '../common/errors.js';
 import type { Config } from '../models/config.js';
 import { openModelFolder, type ParameterSource, readConfigOnly } from '../models/folder.js';
 import type { DecoderSpec, ModelDescription } from '../models/spec.js';
-import { addon, type NativeEngine, type NativeJob, type NativeObjective, type NativeOps, type NativeStepResult } from './addon.js';
-import { microBatch, packTrees, type Tree, treeOfPair, treeOfRow, treesOfRows, treeTokens } from './forest.js';
-import { nativeError } from './native_error.js';
+import {
+  addon,
+  type NativeEngine,
+  type NativeJob,
+  type NativeMicroBatch,
+  type NativeObjective,
+  type NativeOps,
+  type NativeStepResult,
+} from './addon.js';
+import { checkedStep, checkGenerate, checkMemoryLimit } from './checks.js';
+import {
+  int32Ids,
+  microBatch,
+  packTrees,
+  type Tree,
+  treeOfPair,
+  treeOfRow,
+  treesOfRows,
+  treeTokens,
+} from './forest.js';
+import { abortError, nativeError } from './native_error.js';
 import { writeModelFolder } from './save.js';
 import type {
-  GenerateOptions,
   GeneratedRow,
+  GenerateOptions,
   GeneratePrompt,
   MemoryPlan,
   OptimizerSettings,
@@ -40,7 +58,6 @@ export interface EngineOptions {
   /** random: config.json alone suffices; N(0, initializer_range), seeded. */
   init?: 'pretrained' | 'random' | undefined;
   seed?: number | undefined;
-  /** Positions that rope tables and sequences may reach; default: the config's. */
 }
 
 export interface TrainingOptions {
@@ -62,7 +79,13 @@ export interface EngineInfo {
 }
 
 export function engineInfo(): EngineInfo {
-  return { backend: 'cpu', isa: addon().cpuInfo().isa, cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), memory_bytes: totalmem() };
+  return {
+    backend: 'cpu',
+    isa: addon().cpuInfo().isa,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memory_bytes: totalmem(),
+  };
 }
 
 export class Engine implements Trainer {
@@ -74,8 +97,17 @@ export class Engine implements Trainer {
   readonly #initialise: () => NativeJob<void>;
   #training: TrainingOptions | undefined;
   #updating = false;
+  /** While an objective of the caller's own stands between its forward and backward, nothing may use the activations' memory. */
+  #between: Promise<unknown> | undefined;
 
-  private constructor(native: NativeEngine, threads: number, config: Config, description: ModelDescription, files: readonly string[], initialise: () => NativeJob<void>) {
+  private constructor(
+    native: NativeEngine,
+    threads: number,
+    config: Config,
+    description: ModelDescription,
+    files: readonly string[],
+    initialise: () => NativeJob<void>,
+  ) {
     this.#native = native;
     this.threads = threads;
     this.#config = config;
@@ -89,14 +121,14 @@ export class Engine implements Trainer {
     const ops = nativeOps(options);
     const random = options.init === 'random';
     const folder = random ? { ...(await readConfigOnly(path)), sources: [] } : await openModelFolder(path);
-    const native = construct(folder.description.spec, ops, options.memory_limit_bytes ?? 0);
+    const native = construct(folder.description.spec, ops, checkMemoryLimit(options.memory_limit_bytes ?? 0));
     const seed = options.seed ?? 0;
     const initialise = random
       ? () => native.fillRandom({ seed, stddev: folder.description.initializer_range })
       : loader(native, folder.sources);
     const engine = new Engine(native, ops.threads, folder.config, folder.description, folder.files, initialise);
     try {
-      await settle(initialise());
+      await settle(initialise);
     } catch (error) {
       await native.close();
       throw error;
@@ -107,14 +139,11 @@ export class Engine implements Trainer {
   /** Bytes by purpose, before anything is loaded. */
   static plan(spec: DecoderSpec, settings: PlanSettings): MemoryPlan {
     const { training, generation } = settings;
-    const plan = addon().planMemory(
-      spec,
-      {
-        ...(training ? { training: { ...training } } : {}),
-        ...(generation ? { generation: { ...generation, prefill_tokens: PREFILL_TOKENS } } : {}),
-      },
-      nativeOps({ threads: settings.threads }),
-    );
+    const request = {
+      ...(training ? { training: { ...training } } : {}),
+      ...(generation ? { generation: { ...generation, prefill_tokens: PREFILL_TOKENS } } : {}),
+    };
+    const plan = typed(() => addon().planMemory(spec, request, nativeOps({ threads: settings.threads })));
     if (!training?.keeps_round) return plan;
     return { ...plan, weights: plan.weights + plan.gradients, total_bytes: plan.total_bytes + plan.gradients };
   }
@@ -127,9 +156,15 @@ export class Engine implements Trainer {
   async prepareTraining(options: TrainingOptions): Promise<void> {
     const { optimizer } = options;
     const adamw = optimizer.name === 'adamw';
-    await settle(
+    this.#training = undefined; // what fails leaves an engine that trains nothing
+    await this.#run(() =>
       this.#native.prepareTraining(
-        { optimizer: optimizer.name, activations: options.activations, micro_batch_tokens: options.micro_batch_tokens, max_length: options.max_length },
+        {
+          optimizer: optimizer.name,
+          activations: options.activations,
+          micro_batch_tokens: options.micro_batch_tokens,
+          max_length: options.max_length,
+        },
         {
           name: optimizer.name,
           beta1: adamw ? optimizer.betas[0] : 0,
@@ -152,16 +187,22 @@ export class Engine implements Trainer {
   }
 
   /** Logprobs of every sequence of the trees, in order. */
-  async scoreTrees(trees: readonly Tree[], signal?: AbortSignal): Promise<{ logprobs: Float32Array; greedy: boolean }[]> {
+  async scoreTrees(
+    trees: readonly Tree[],
+    signal?: AbortSignal,
+  ): Promise<{ logprobs: Float32Array; greedy: boolean }[]> {
     const results: { logprobs: Float32Array; greedy: boolean }[] = [];
     // A few micro-batches a command, so that an abort or another caller never waits long.
     for (const packed of packTrees(trees, this.#budget())) {
-      const [answer] = await this.#run(this.#native.score([microBatch(packed)]), signal);
+      const [answer] = await this.#run(() => this.#native.score([microBatch(packed)]), signal);
       if (!answer) continue;
       let begin = 0;
       for (const { tokens } of packed.flatMap((tree) => tree.sequences)) {
         const end = begin + tokens.length;
-        results.push({ logprobs: answer.logprobs.slice(begin, end), greedy: answer.greedy.subarray(begin, end).every((equal) => equal === 1) });
+        results.push({
+          logprobs: answer.logprobs.slice(begin, end),
+          greedy: answer.greedy.subarray(begin, end).every((equal) => equal === 1),
+        });
         begin = end;
       }
     }
@@ -171,49 +212,57 @@ export class Engine implements Trainer {
   /** Logits at every position of one sequence, [positions][vocab]; for inspection. */
   async logits(ids: readonly number[]): Promise<Float32Array[]> {
     const batch = microBatch([{ segments: [{ parent: -1, ids }], sequences: [], pairs: [] }]);
-    const flat = await settle(this.#native.logits(batch, Int32Array.from(ids.keys())));
+    const flat = await this.#run(() => this.#native.logits(batch, Int32Array.from(ids.keys())));
     return ids.map((_, i) => flat.slice(i * this.spec.vocab, (i + 1) * this.spec.vocab));
   }
 
   async generate(prompts: readonly GeneratePrompt[], options: GenerateOptions): Promise<GeneratedRow[]> {
+    checkGenerate(prompts, options);
     if (prompts.length === 0) return [];
     const lengths = Int32Array.from(prompts, ({ prompt_ids }) => prompt_ids.length);
     const ids = new Int32Array(sum(lengths));
     let begin = 0;
     for (const { prompt_ids } of prompts) {
-      ids.set(prompt_ids, begin);
+      ids.set(int32Ids(prompt_ids), begin);
       begin += prompt_ids.length;
     }
+    const settings = {
+      max_new_tokens: options.max_new_tokens,
+      temperature: options.temperature,
+      top_p: options.top_p,
+      top_k: options.top_k,
+      seed: options.seed,
+      eos_ids: int32Ids(options.eos_token_ids),
+      stop_ids: int32Ids(options.stop_token_ids ?? []),
+      batch_size: Math.min(prompts.length, options.batch_size ?? GENERATE_BATCH),
+      max_length: lengths.reduce((a, b) => Math.max(a, b), 0) + options.max_new_tokens,
+      prefill_tokens: PREFILL_TOKENS,
+    };
     // A caller's stop takes effect some tokens later natively; cutting at the place that it named makes the result exact.
     const stoppedAt = new Map<number, number>();
     const { onToken } = options;
-    const job: NativeJob<Awaited<ReturnType<NativeEngine['generate']>['promise']>> = this.#native.generate(
-      ids,
-      lengths,
-      Float64Array.from(prompts, ({ sample_id }) => sample_id),
-      {
-        max_new_tokens: options.max_new_tokens,
-        temperature: options.temperature,
-        top_p: options.top_p,
-        top_k: options.top_k,
-        seed: options.seed,
-        eos_ids: Int32Array.from(options.eos_token_ids),
-        stop_ids: Int32Array.from(options.stop_token_ids ?? []),
-        batch_size: Math.min(prompts.length, options.batch_size ?? GENERATE_BATCH),
-        max_length: lengths.reduce((a, b) => Math.max(a, b), 0) + options.max_new_tokens,
-        prefill_tokens: PREFILL_TOKENS,
-      },
+    let task = 0;
+    const onTokens =
       onToken &&
-        ((events) => {
-          for (let i = 0; i < events.length; i += 3) {
-            const [prompt = 0, token = 0, position = 0] = events.subarray(i, i + 3);
-            if (stoppedAt.has(prompt) || !onToken({ prompt, token, position })) continue;
-            stoppedAt.set(prompt, position);
-            this.#native.stopPrompt(job.task, prompt);
-          }
-        }),
-    );
-    const responses = await this.#run(job, options.signal);
+      ((events: Int32Array) => {
+        for (let i = 0; i < events.length; i += 3) {
+          const [prompt = 0, token = 0, position = 0] = events.subarray(i, i + 3);
+          if (stoppedAt.has(prompt) || !onToken({ prompt, token, position })) continue;
+          stoppedAt.set(prompt, position);
+          this.#native.stopPrompt(task, prompt);
+        }
+      });
+    const responses = await this.#run(() => {
+      const job = this.#native.generate(
+        ids,
+        lengths,
+        Float64Array.from(prompts, ({ sample_id }) => sample_id),
+        settings,
+        onTokens,
+      );
+      task = job.task;
+      return job;
+    }, options.signal);
     return responses.map((response, i) => {
       const stop = stoppedAt.get(i);
       const length = stop === undefined ? response.response_ids.length : stop + 1;
@@ -230,20 +279,19 @@ export class Engine implements Trainer {
   }
 
   async update(batch: UpdateBatch, step: StepSettings): Promise<UpdateResult> {
-    const settings = { learning_rate: step.learning_rate, max_grad_norm: step.max_grad_norm ?? 0 };
-    if (this.#updating) throw new GleanerError('ERR_GLEANER_BUSY', 'an update is running already', 'await it before the next');
-    this.#updating = true;
-    try {
+    const settings = checkedStep(step);
+    return this.#alone(async () => {
       const { trees, objective } = this.#prepare(batch);
       const batches = packTrees(trees, this.#budget());
       const result =
         objective === undefined && 'rows' in batch
           ? await this.#customUpdate(batches, batch, settings, step.signal)
-          : await this.#run(this.#native.update(batches.map(microBatch), required(objective), settings), step.signal);
+          : await this.#run(
+              () => this.#native.update(batches.map(microBatch), required(objective), settings),
+              step.signal,
+            );
       return updateResult(result, batch, batches.length);
-    } finally {
-      this.#updating = false;
-    }
+    });
   }
 
   /** Loss and gradients by Hugging Face tensor, without a step; for tests and tools. */
@@ -258,21 +306,27 @@ export class Engine implements Trainer {
     objective: NativeObjective,
     batch?: UpdateBatch,
   ): Promise<{ result: UpdateResult; gradients: Map<string, Float32Array> }> {
-    const batches = packTrees(trees, this.#budget());
-    const result = await settle(this.#native.accumulate(batches.map(microBatch), objective));
-    const gradients = await this.readTensors(true);
-    await settle(this.#native.clearGradients());
-    return { result: updateResult(result, batch, batches.length), gradients };
+    return this.#alone(async () => {
+      const batches = packTrees(trees, this.#budget());
+      const result = await this.#run(() => this.#native.accumulate(batches.map(microBatch), objective));
+      const gradients = await this.readTensors(true);
+      await this.#run(() => this.#native.clearGradients());
+      return { result: updateResult(result, batch, batches.length), gradients };
+    });
   }
 
   /** Weights (or gradients) by Hugging Face tensor name, fp32. */
   async readTensors(gradient = false): Promise<Map<string, Float32Array>> {
-    const tensors = new Map(this.description.tensors.map(({ name, shape }) => [name, new Float32Array(shape.reduce((a, b) => a * b, 1))]));
+    const tensors = new Map(
+      this.description.tensors.map(({ name, shape }) => [name, new Float32Array(shape.reduce((a, b) => a * b, 1))]),
+    );
     for (const parameter of this.description.parameters) {
-      const values = await settle(this.#native.read(parameter.name, gradient));
+      const values = await this.#run(() => this.#native.read(parameter.name, gradient));
       const { cols } = parameter;
       for (const slice of parameter.slices) {
-        tensors.get(slice.tensor)?.set(values.subarray(slice.row * cols, (slice.row + slice.rows) * cols), slice.tensor_row * cols);
+        tensors
+          .get(slice.tensor)
+          ?.set(values.subarray(slice.row * cols, (slice.row + slice.rows) * cols), slice.tensor_row * cols);
       }
     }
     return tensors;
@@ -288,47 +342,52 @@ export class Engine implements Trainer {
         if (!tensor) throw new GleanerError('ERR_GLEANER_USAGE', `no values were given for tensor ${slice.tensor}`);
         values.set(tensor.subarray(slice.tensor_row * cols, (slice.tensor_row + slice.rows) * cols), slice.row * cols);
       }
-      await settle(this.#native.write(parameter.name, values));
+      await this.#run(() => this.#native.write(parameter.name, values));
     }
   }
 
   async resetOptimizer(): Promise<void> {
-    await settle(this.#native.resetOptimizer());
+    await this.#run(() => this.#native.resetOptimizer());
   }
 
   async withInitialWeights<T>(work: () => Promise<T>): Promise<T> {
-    await settle(this.#native.putWeightsAside());
+    await this.#run(() => this.#native.putWeightsAside());
     try {
-      await settle(this.#initialise());
+      await this.#run(this.#initialise);
       return await work();
     } finally {
-      await settle(this.#native.bringWeightsBack());
+      await this.#run(() => this.#native.bringWeightsBack());
     }
   }
 
   async markRound(): Promise<void> {
-    await settle(this.#native.rememberRound());
+    await this.#run(() => this.#native.rememberRound());
   }
 
   async withRoundWeights<T>(work: () => Promise<T>): Promise<T> {
-    await settle(this.#native.swapRound());
+    await this.#run(() => this.#native.swapRound());
     try {
       return await work();
     } finally {
-      await settle(this.#native.swapRound());
+      await this.#run(() => this.#native.swapRound());
     }
   }
 
   /** A Hugging Face folder that transformers loads. files: what to take along in place of the files the model came with. */
   async save(path: string, options: { dtype?: 'F32' | 'F16' | 'BF16'; files?: readonly string[] } = {}): Promise<void> {
-    await writeModelFolder(path, this.#config, this.description, options.dtype ?? 'F32', options.files ?? this.#files, (file, header, pieces) =>
-      settle(this.#native.save(file, header, pieces)),
+    await writeModelFolder(
+      path,
+      this.#config,
+      this.description,
+      options.dtype ?? 'F32',
+      options.files ?? this.#files,
+      (file, header, pieces) => this.#run(() => this.#native.save(file, header, pieces)),
     );
   }
 
   /** What the engine holds now and the most that it ever held, in bytes. */
   async memory(): Promise<{ current_bytes: number; peak_bytes: number }> {
-    return settle(this.#native.memory());
+    return this.#run(() => this.#native.memory());
   }
 
   /** Ends running work with an AbortError and frees the model. */
@@ -368,7 +427,8 @@ export class Engine implements Trainer {
     signal: AbortSignal | undefined,
   ): Promise<NativeStepResult> {
     const { objective, rows } = batch;
-    if (objective.name !== 'custom') throw new GleanerError('ERR_GLEANER_INTERNAL', `${objective.name} is computed natively`);
+    if (objective.name !== 'custom')
+      throw new GleanerError('ERR_GLEANER_INTERNAL', `${objective.name} is computed natively`);
     const num_targets = rows.reduce((total, row) => total + row.response_ids.length, 0);
     const denominator = objective.denominator === 'targets' ? num_targets : rows.length;
     if (denominator === 0) throw noTargets();
@@ -382,49 +442,93 @@ export class Engine implements Trainer {
         const members = rows.slice(begin, begin + packed.length);
         begin += packed.length;
         num_tokens += native.ids.length;
-        const flat = await this.#run(this.#native.forward(native), signal);
-        const logprobs = split(flat, members);
-        const answer = objective.compute(members, logprobs);
-        loss += answer.loss / denominator;
-        sequence_logprobs.push(...logprobs.map(sum));
-        await this.#run(this.#native.backward(joined(answer.dlogprobs, members, denominator)), signal);
+        const answer = await this.#forwardBackward(
+          native,
+          (flat) => {
+            const logprobs = split(flat, members);
+            sequence_logprobs.push(...logprobs.map(sum));
+            const { loss, dlogprobs } = objective.compute(members, logprobs);
+            return { loss, dlogprobs: joined(dlogprobs, members, denominator) };
+          },
+          signal,
+        );
+        loss += answer / denominator;
       }
     } catch (error) {
-      await settle(this.#native.clearGradients());
+      await this.#run(() => this.#native.clearGradients()).catch(() => {}); // a closed engine has none; the first error counts
       throw error;
     }
-    const result = await settle(this.#native.step(loss, settings));
+    const result = await this.#run(() => this.#native.step(loss, settings));
     return { ...result, num_tokens, num_targets, sequence_logprobs: Float64Array.from(sequence_logprobs) };
   }
 
-  async #run<T>(job: NativeJob<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (!signal) return settle(job);
-    const cancel = () => this.#native.cancel(job.task);
-    if (signal.aborted) cancel();
-    else signal.addEventListener('abort', cancel, { once: true });
+  /** Forward, the caller's objective, backward; other commands wait until all three are done. */
+  async #forwardBackward(
+    batch: NativeMicroBatch,
+    objective: (logprobs: Float32Array) => { loss: number; dlogprobs: Float32Array },
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const work = async () => {
+      const { loss, dlogprobs } = objective(await settle(() => this.#native.forward(batch), signal, this.#native));
+      await settle(() => this.#native.backward(dlogprobs), signal, this.#native);
+      return loss;
+    };
+    while (this.#between) await this.#between;
+    const running = work();
+    this.#between = running.catch(() => {});
     try {
-      return await settle(job, signal);
+      return await running;
     } finally {
-      signal.removeEventListener('abort', cancel);
+      this.#between = undefined;
     }
+  }
+
+  /** One at a time of what adds to the gradients. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#updating)
+      throw new GleanerError('ERR_GLEANER_BUSY', 'an update is running already', 'await it before the next');
+    this.#updating = true;
+    try {
+      return await work();
+    } finally {
+      this.#updating = false;
+    }
+  }
+
+  async #run<T>(start: () => NativeJob<T>, signal?: AbortSignal): Promise<T> {
+    while (this.#between) await this.#between;
+    return settle(start, signal, this.#native);
   }
 }
 
-async function settle<T>(job: NativeJob<T>, signal?: AbortSignal): Promise<T> {
+/** Starts a command and waits for it; an abort cancels it, and one that came before keeps it from starting. */
+async function settle<T>(start: () => NativeJob<T>, signal?: AbortSignal, native?: NativeEngine): Promise<T> {
+  if (signal?.aborted) throw abortError(signal.reason);
+  let cancel: (() => void) | undefined;
   try {
+    const job = start();
+    cancel = () => native?.cancel(job.task);
+    signal?.addEventListener('abort', cancel, { once: true });
     return await job.promise;
   } catch (error) {
     throw nativeError(error, signal);
+  } finally {
+    if (cancel) signal?.removeEventListener('abort', cancel);
+  }
+}
+
+/** Errors of a native call that answers at once. */
+function typed<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw nativeError(error);
   }
 }
 
 function construct(spec: DecoderSpec, ops: NativeOps, memory_limit_bytes: number): NativeEngine {
   const { NativeEngine } = addon();
-  try {
-    return new NativeEngine({ ...ops, spec, memory_limit_bytes });
-  } catch (error) {
-    throw nativeError(error);
-  }
+  return typed(() => new NativeEngine({ ...ops, spec, memory_limit_bytes }));
 }
 
 function nativeOps(options: EngineOptions): NativeOps {
@@ -438,7 +542,14 @@ function nativeOps(options: EngineOptions): NativeOps {
 function loader(native: NativeEngine, sources: readonly ParameterSource[]): () => NativeJob<void> {
   const files = [...new Set(sources.map(({ file }) => file))];
   const index = new Map(files.map((file, i) => [file, i]));
-  const pieces = sources.map(({ parameter, row, rows, file, offset, dtype }) => ({ parameter, row, rows, file: index.get(file) ?? 0, offset, dtype }));
+  const pieces = sources.map(({ parameter, row, rows, file, offset, dtype }) => ({
+    parameter,
+    row,
+    rows,
+    file: index.get(file) ?? 0,
+    offset,
+    dtype,
+  }));
   return () => native.load(files, pieces);
 }
 
@@ -454,7 +565,14 @@ function nativeObjective(batch: UpdateBatch): NativeObjective | undefined {
       const pairs = 'pairs' in batch ? batch.pairs : [];
       if (pairs.length === 0) throw noTargets();
       const real_tokens = pairs.reduce((total, pair) => total + pair.real_ids.length, 0);
-      return { name: 'pair', loss: objective.loss, beta: objective.beta, nll_weight: objective.nll_weight, denominator: pairs.length, nll_denominator: Math.max(1, real_tokens) };
+      return {
+        name: 'pair',
+        loss: objective.loss,
+        beta: objective.beta,
+        nll_weight: objective.nll_weight,
+        denominator: pairs.length,
+        nll_denominator: Math.max(1, real_tokens),
+      };
     }
     case 'custom':
       return undefined;
@@ -464,11 +582,16 @@ function nativeObjective(batch: UpdateBatch): NativeObjective | undefined {
 }
 
 function noTargets(): GleanerError {
-  return new GleanerError('ERR_GLEANER_DATA', 'this step has no token to train on', 'every response of the batch is empty');
+  return new GleanerError(
+    'ERR_GLEANER_DATA',
+    'this step has no token to train on',
+    'every response of the batch is empty',
+  );
 }
 
 function required(objective: NativeObjective | undefined): NativeObjective {
-  if (!objective) throw new GleanerError('ERR_GLEANER_USAGE', 'a custom objective has no native gradients', 'use update');
+  if (!objective)
+    throw new GleanerError('ERR_GLEANER_USAGE', 'a custom objective has no native gradients', 'use update');
   return objective;
 }
 
@@ -498,7 +621,10 @@ function joined(parts: readonly Float32Array[], rows: readonly TokenRow[], denom
   for (const [i, row] of rows.entries()) {
     const part = parts[i];
     if (part?.length !== row.response_ids.length) {
-      throw new GleanerError('ERR_GLEANER_USAGE', `row ${row.id}: the objective gave ${part?.length ?? 'no'} dlogprobs for ${row.response_ids.length} tokens`);
+      throw new GleanerError(
+        'ERR_GLEANER_USAGE',
+        `row ${row.id}: the objective gave ${part?.length ?? 'no'} dlogprobs for ${row.response_ids.length} tokens`,
+      );
     }
     for (const value of part) flat[begin++] = value / denominator;
   }

@@ -24,7 +24,11 @@ export function treeTokens(tree: Tree): number {
  */
 export function treeOf(id: string, prompt: TokenIds, responses: readonly TokenIds[]): Tree {
   if (prompt.length === 0) {
-    throw new GleanerError('ERR_GLEANER_DATA', `row ${id}: the prompt has no tokens`, 'a first token is needed to predict the next: add a BOS token or text');
+    throw new GleanerError(
+      'ERR_GLEANER_DATA',
+      `row ${id}: the prompt has no tokens`,
+      'a first token is needed to predict the next: add a BOS token or text',
+    );
   }
   const segments: Tree['segments'] = [{ parent: -1, ids: prompt }];
   const sequences: Tree['sequences'] = [];
@@ -37,7 +41,8 @@ export function treeOf(id: string, prompt: TokenIds, responses: readonly TokenId
     start += inputs;
   }
   const [, only] = segments;
-  if (only !== undefined && segments.length === 2) return { segments: [{ parent: -1, ids: [...prompt, ...only.ids] }], sequences, pairs: [] };
+  if (only !== undefined && segments.length === 2)
+    return { segments: [{ parent: -1, ids: [...prompt, ...only.ids] }], sequences, pairs: [] };
   return { segments, sequences, pairs: [] };
 }
 
@@ -105,11 +110,11 @@ export function microBatch(trees: readonly Tree[]): NativeMicroBatch {
     const firstSequence = sequences.length / 2;
     for (const { parent, ids: tokens } of tree.segments) {
       segments.push(tokens.length, parent < 0 ? -1 : firstSegment + parent);
-      for (const token of tokens) ids.push(token);
+      for (const token of tokens) ids.push(checkedId(token));
     }
     for (const { rows, tokens } of tree.sequences) {
       sequences.push(targets.length / 2, tokens.length);
-      for (const [i, row] of rows.entries()) targets.push(firstRow + row, tokens[i] ?? -1);
+      for (const [i, row] of rows.entries()) targets.push(firstRow + row, checkedId(tokens[i] ?? -1));
     }
     for (const pair of tree.pairs) {
       pairs.push(firstSequence + pair.real, firstSequence + pair.generated);
@@ -124,6 +129,22 @@ export function microBatch(trees: readonly Tree[]): NativeMicroBatch {
     pairs: Int32Array.from(pairs),
     references: Float64Array.from(references),
   };
+}
+
+/** Ids as native takes them. */
+export function int32Ids(ids: TokenIds): Int32Array {
+  return Int32Array.from(ids, checkedId);
+}
+
+/** An id that 32 bits do not hold would become another token on its way. Native compares with the vocabulary. */
+function checkedId(id: number): number {
+  if ((id | 0) !== id)
+    throw new GleanerError(
+      'ERR_GLEANER_DATA',
+      `token id ${id} is not a whole number below 2^31`,
+      'use the tokenizer that belongs to this model',
+    );
+  return id;
 }
 
 function sameIds(a: TokenIds, b: TokenIds): boolean {

@@ -28,9 +28,14 @@ export async function writeModelFolder(
     await writeFile(join(path, 'config.json'), plan.config_json);
     for (const file of files) await copyFile(file, join(path, basename(file)));
   } catch (cause) {
-    throw new GleanerError('ERR_GLEANER_DISK', `${path}: cannot write the model: ${cause instanceof Error ? cause.message : String(cause)}`, 'free some space, or choose another folder', {
-      cause,
-    });
+    throw new GleanerError(
+      'ERR_GLEANER_DISK',
+      `${path}: cannot write the model: ${cause instanceof Error ? cause.message : String(cause)}`,
+      'free some space, or choose another folder',
+      {
+        cause,
+      },
+    );
   }
   const pieces = plan.pieces.map(({ parameter, row, rows }) => ({ parameter, row, rows, dtype }));
   await writeTensors(join(path, 'model.safetensors'), plan.header, pieces);

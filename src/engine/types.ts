@@ -80,7 +80,10 @@ export type PairLoss = 'logistic' | 'hinge' | 'linear';
 export interface CustomObjective {
   name: 'custom';
   /** logprobs[i] belong to rows[i].response_ids. Called once a micro-batch; `denominator` divides the sums, once a step. */
-  compute(rows: readonly TokenRow[], logprobs: readonly Float32Array[]): { loss: number; dlogprobs: readonly Float32Array[] };
+  compute(
+    rows: readonly TokenRow[],
+    logprobs: readonly Float32Array[],
+  ): { loss: number; dlogprobs: readonly Float32Array[] };
   denominator: 'targets' | 'sequences';
 }
 
