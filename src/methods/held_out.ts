@@ -14,7 +14,11 @@ export class HeldOut {
     private readonly context: Context,
     private readonly seed: number,
   ) {
-    this.#asked = context.held_out.slice(0, context.evaluation.samples).map((row, index) => ({ row, index }));
+    const { held_out, generation, evaluation, max_positions } = context;
+    const fits = held_out
+      .map((row, index) => ({ row, index }))
+      .filter(({ row }) => row.prompt_ids.length + generation.max_new_tokens <= max_positions);
+    this.#asked = fits.slice(0, evaluation.samples);
   }
 
   get isEmpty(): boolean {
@@ -31,7 +35,10 @@ export class HeldOut {
       return demonstration ? [generationOf(demonstration.row, answer)] : [];
     });
     const rewards = await this.context.reward?.(generations);
-    return { generations, metrics: { ...describeAnswers(answers), ...(rewards ? { 'eval/reward': mean(rewards) } : {}) } };
+    return {
+      generations,
+      metrics: { ...describeAnswers(answers), ...(rewards ? { 'eval/reward': mean(rewards) } : {}) },
+    };
   }
 
   /** eval/loss: nats per token over all held-out answers. eval/logp_gap: mean of log π(y) − log π(ỹ), sums, over the prompts that were answered. */
@@ -46,7 +53,9 @@ export class HeldOut {
     const tokens = held_out.reduce((sum, row) => sum + row.response_ids.length, 0);
     const metrics: Record<string, number> = { 'eval/loss': -real.reduce((sum, row) => sum + row.logprob, 0) / tokens };
     if (baseline.length > 0) {
-      const gaps = scored.slice(held_out.length).map((generated, place) => (real[place]?.logprob ?? Number.NaN) - generated.logprob);
+      const gaps = scored
+        .slice(held_out.length)
+        .map((generated, place) => (real[place]?.logprob ?? Number.NaN) - generated.logprob);
       metrics['eval/logp_gap'] = mean(gaps);
     }
     return metrics;
@@ -57,7 +66,8 @@ function describeAnswers(answers: readonly GeneratedRow[]): Record<string, numbe
   const pairs = new Set<string>();
   let numPairs = 0;
   for (const { response_ids } of answers) {
-    for (let place = 1; place < response_ids.length; ++place, ++numPairs) pairs.add(`${response_ids[place - 1]} ${response_ids[place]}`);
+    for (let place = 1; place < response_ids.length; ++place, ++numPairs)
+      pairs.add(`${response_ids[place - 1]} ${response_ids[place]}`);
   }
   return {
     'eval/response_tokens': mean(answers.map((answer) => answer.response_ids.length)),

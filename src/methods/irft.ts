@@ -36,6 +36,9 @@ function pairRounds({ rounds, beta, ...rest }: IrftOptions, learning_rate: numbe
 export const irft = defineMethod<IrftOptions>({
   name: 'irft',
   options,
-  plan: ({ numRows, train }, settings) => planPairRounds(numRows, train, pairRounds(settings, train.optimizer.learning_rate)),
+  pairs: true,
+  keepsRound: ({ generation_rate, reference }) => generation_rate > 0 && reference === 'previous',
+  plan: ({ numRows, train }, settings) =>
+    planPairRounds(numRows, train, pairRounds(settings, train.optimizer.learning_rate)),
   run: (context, settings) => trainPairRounds(context, pairRounds(settings, context.train.optimizer.learning_rate)),
 });

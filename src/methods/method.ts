@@ -57,6 +57,8 @@ export interface Context {
   shuffle: boolean;
   seed: number;
   eos_token_ids: readonly number[];
+  /** Tokens that the model has positions for. */
+  max_positions: number;
   /** Makes of a prompt and an answer that was sampled to it what is trained: EOS and truncation rules of the data. */
   fitPair(row: TokenRow, generated: GeneratedRow): FittedPair;
   /** Of answers to held-out prompts, where a run has a reward. */
@@ -100,12 +102,37 @@ export interface Method<Options> {
   name: string;
   /** The recipe's section of the method's name. */
   options: z.ZodType<Options>;
+  /** Answers are sampled and trained on, beside the demonstrations. */
+  pairs: boolean;
+  /** A copy of the weights at a round's start is kept through the round. */
+  keepsRound?(options: Options): boolean;
   /** The optimiser steps that numRows demonstrations lead to, as long as no pair is dropped. */
   plan(input: { numRows: number; train: TrainSettings }, options: Options): PlannedRound[];
   run(context: Context, options: Options): Promise<void>;
 }
 
-/** Keeps a method's own type of options while the list of methods can hold them all. */
-export function defineMethod<Options>(method: Method<Options>): Method<Options> {
-  return method;
+/** A method with the options of one recipe. */
+export interface ChosenMethod {
+  pairs: boolean;
+  keeps_round: boolean;
+  plan(input: { numRows: number; train: TrainSettings }): PlannedRound[];
+  run(context: Context): Promise<void>;
+}
+
+/** Keeps a method's own type of options; `choose` closes over them, so that a list of methods needs no common type. */
+export function defineMethod<Options>(
+  method: Method<Options>,
+): Method<Options> & { choose(options: unknown): ChosenMethod } {
+  return {
+    ...method,
+    choose(value) {
+      const options = method.options.parse(value);
+      return {
+        pairs: method.pairs,
+        keeps_round: method.keepsRound?.(options) ?? false,
+        plan: (input) => method.plan(input, options),
+        run: (context) => method.run(context, options),
+      };
+    },
+  };
 }

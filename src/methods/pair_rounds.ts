@@ -4,8 +4,27 @@ import { randomUnit, seedFor } from '../common/philox.js';
 import { permutation } from '../data/order.js';
 import type { PairLoss } from '../engine/types.js';
 import type { Context, PlannedRound, TrainSettings } from './method.js';
-import { type Demonstration, pairMetrics, type Reference, type RoundPair, resamplePairs, type SampledPair, type SampledPairs, samplePairs, withReference } from './pairs.js';
-import { batches, type Chunks, capRounds, chunkBounds, LearningRates, numSteps, type Restart, refuseRoundsThatNeverMove } from './rounds.js';
+import {
+  type Demonstration,
+  pairMetrics,
+  type Reference,
+  type RoundPair,
+  resamplePairs,
+  type SampledPair,
+  type SampledPairs,
+  samplePairs,
+  withReference,
+} from './pairs.js';
+import {
+  batches,
+  type Chunks,
+  capRounds,
+  chunkBounds,
+  LearningRates,
+  numSteps,
+  type Restart,
+  refuseRoundsThatNeverMove,
+} from './rounds.js';
 import { TrainingLoop } from './training_loop.js';
 
 export interface PairRounds {
@@ -32,7 +51,10 @@ export function planPairRounds(numRows: number, train: TrainSettings, settings: 
     return { rows, generations: rows, steps: numSteps(pool, train, steps_per_round) };
   });
   if (restart === 'round') refuseRoundsThatNeverMove(planned, train.schedule, section);
-  return capRounds(planned, train.max_steps).map((round) => ({ ...round, generations: rowsInReach(round, train, settings) }));
+  return capRounds(planned, train.max_steps).map((round) => ({
+    ...round,
+    generations: rowsInReach(round, train, settings),
+  }));
 }
 
 /** Demonstrations that a round's steps can reach; the others' answers would be sampled in vain. Pairs that are mixed in later are all wanted. */
@@ -45,9 +67,17 @@ export async function trainPairRounds(context: Context, settings: PairRounds): P
   const { reference, restart, loss, nll_weight, generation_rate } = settings;
   const plan = planPairRounds(context.rows.length, train, settings);
   const bounds = chunkBounds(context.rows.length, settings.rounds.length, settings.chunks);
-  const data = shuffled(context.rows.map((row, index) => ({ row, index })), shuffle, { seed, stream: [0], purpose: 'chunks' });
+  const data = shuffled(
+    context.rows.map((row, index) => ({ row, index })),
+    shuffle,
+    { seed, stream: [0], purpose: 'chunks' },
+  );
   const loop = new TrainingLoop(context, plan);
-  const rates = new LearningRates(train.schedule, restart, plan.reduce((sum, { steps }) => sum + steps, 0));
+  const rates = new LearningRates(
+    train.schedule,
+    restart,
+    plan.reduce((sum, { steps }) => sum + steps, 0),
+  );
   const pool: SampledPair[][] = []; // one entry a round
   if (restart === 'never') await engine.resetOptimizer();
 
@@ -58,7 +88,10 @@ export async function trainPairRounds(context: Context, settings: PairRounds): P
 
     // ỹ ~ π_t(·|x) for every x of the chunk.
     const chunk = data.slice(bounds[round]?.begin, bounds[round]?.end);
-    const demonstrations = planned.generations < chunk.length ? shuffled(chunk, shuffle, { seed, stream: [round], purpose: 'reach' }).slice(0, planned.generations) : chunk;
+    const demonstrations =
+      planned.generations < chunk.length
+        ? shuffled(chunk, shuffle, { seed, stream: [round], purpose: 'reach' }).slice(0, planned.generations)
+        : chunk;
     const fresh = await loop.generation(round, () => generate(context, demonstrations, round));
     const earlier = pool.slice(Math.max(0, round - settings.mix_previous)).flat();
     pool.push(fresh);
@@ -72,12 +105,21 @@ export async function trainPairRounds(context: Context, settings: PairRounds): P
     const steps = Math.min(numSteps(pairs.length, train, settings.steps_per_round), stepsLeft(train, loop.step));
     if (steps === 0) log.warn(`round ${round}: no pair is left to train on`);
     rates.startRound(steps);
-    for (const { batch, epoch } of batches({ items: pairs, batch_size: train.batch_size, steps, seed, round, shuffle })) {
+    for (const { batch, epoch } of batches({
+      items: pairs,
+      batch_size: train.batch_size,
+      steps,
+      seed,
+      round,
+      shuffle,
+    })) {
       const online = generation_rate > 0 && randomUnit(seed, 'online', [loop.step]) < generation_rate;
       const trained = online ? await resample(context, batch, reference, loop.step) : batch;
       const learning_rate = rates.next(peak);
       if (trained.length === 0) continue;
-      await loop.update({ objective, pairs: trained }, { round, epoch, learning_rate }, (result) => pairMetrics(result, trained, beta));
+      await loop.update({ objective, pairs: trained }, { round, epoch, learning_rate }, (result) =>
+        pairMetrics(result, trained, beta),
+      );
     }
   }
   await loop.showAndEvaluate();
@@ -98,8 +140,16 @@ async function generate(context: Context, demonstrations: readonly Demonstration
   return { result: pairs, generations, metrics };
 }
 
-async function resample(context: Context, batch: readonly RoundPair[], reference: Reference, step: number): Promise<RoundPair[]> {
-  const { pairs, sampled } = await resamplePairs(context, batch, { reference, seed: seedFor(context.seed, 'online', step) });
+async function resample(
+  context: Context,
+  batch: readonly RoundPair[],
+  reference: Reference,
+  step: number,
+): Promise<RoundPair[]> {
+  const { pairs, sampled } = await resamplePairs(context, batch, {
+    reference,
+    seed: seedFor(context.seed, 'online', step),
+  });
   sayDropped(context, `step ${step + 1}`, sampled);
   return pairs;
 }
@@ -113,7 +163,11 @@ function stepsLeft(train: TrainSettings, done: number): number {
   return train.max_steps === null ? Number.POSITIVE_INFINITY : train.max_steps - done;
 }
 
-function shuffled<Item>(items: readonly Item[], shuffle: boolean, key: { seed: number; stream: readonly number[]; purpose: 'chunks' | 'reach' }): Item[] {
+function shuffled<Item>(
+  items: readonly Item[],
+  shuffle: boolean,
+  key: { seed: number; stream: readonly number[]; purpose: 'chunks' | 'reach' },
+): Item[] {
   if (!shuffle) return [...items];
   const order = permutation({ ...key, length: items.length });
   return Array.from(order, (place) => items[place]).filter((item) => item !== undefined);

@@ -37,7 +37,11 @@ export interface SampledPairs {
 }
 
 /** ỹ ~ π(·|x) for each demonstration's prompt, from the weights of this moment. */
-export async function samplePairs(context: Context, demonstrations: readonly Demonstration[], seed: number): Promise<SampledPairs> {
+export async function samplePairs(
+  context: Context,
+  demonstrations: readonly Demonstration[],
+  seed: number,
+): Promise<SampledPairs> {
   const generated = await sample(context, demonstrations, seed);
   const result: SampledPairs = { pairs: [], generations: [], identical: 0, empty: 0 };
   for (const [place, demonstration] of demonstrations.entries()) {
@@ -47,13 +51,22 @@ export async function samplePairs(context: Context, demonstrations: readonly Dem
     const { as_sampled, ...pair } = context.fitPair(row, answer);
     if (pair.generated_ids.length === 0 || pair.real_ids.length === 0) ++result.empty;
     else if (equalIds(pair.real_ids, pair.generated_ids)) ++result.identical;
-    else result.pairs.push({ demonstration, ...pair, sampler_logprob: as_sampled ? sumOfFirst(answer, pair.generated_ids.length) : undefined });
+    else
+      result.pairs.push({
+        demonstration,
+        ...pair,
+        sampler_logprob: as_sampled ? sumOfFirst(answer, pair.generated_ids.length) : undefined,
+      });
   }
   return result;
 }
 
 /** Answers to prompts under the run's generation settings; what a row gets depends on the seed and its index alone. */
-export async function sample(context: Context, demonstrations: readonly Demonstration[], seed: number): Promise<GeneratedRow[]> {
+export async function sample(
+  context: Context,
+  demonstrations: readonly Demonstration[],
+  seed: number,
+): Promise<GeneratedRow[]> {
   const { engine, generation, eos_token_ids, signal } = context;
   const prompts = demonstrations.map(({ row, index }) => ({ prompt_ids: row.prompt_ids, sample_id: index }));
   return engine.generate(prompts, { ...generation, seed, eos_token_ids, signal });
@@ -79,14 +92,22 @@ export interface ReferenceRequest {
  * Gives each pair log π_ref(y|x) and log π_ref(ỹ|x), constants of the round. Where the reference is the policy that just wrote, its logprobs of
  * what it wrote came with the text, so one pass over the demonstrations is left; an initial reference is brought in for one pass over both.
  */
-export async function withReference({ engine, fresh, earlier, referenceIsPolicy, signal }: ReferenceRequest): Promise<RoundPair[]> {
+export async function withReference({
+  engine,
+  fresh,
+  earlier,
+  referenceIsPolicy,
+  signal,
+}: ReferenceRequest): Promise<RoundPair[]> {
   const pairs = [...earlier, ...fresh];
   const known = new Set(referenceIsPolicy ? fresh.filter((pair) => pair.sampler_logprob !== undefined) : []);
   const toScore = pairs.filter((pair) => !known.has(pair));
   const score = () => engine.score([...pairs.map(realRow), ...toScore.map(generatedRow)], { signal });
   const scored = await (referenceIsPolicy ? score() : engine.withInitialWeights(score));
   const generatedLogprobs = new Map(toScore.map((pair, place) => [pair, at(scored, pairs.length + place).logprob]));
-  return pairs.map((pair, place) => roundPair(pair, at(scored, place).logprob, generatedLogprobs.get(pair) ?? pair.sampler_logprob));
+  return pairs.map((pair, place) =>
+    roundPair(pair, at(scored, place).logprob, generatedLogprobs.get(pair) ?? pair.sampler_logprob),
+  );
 }
 
 /** On-line mode: ỹ of a batch anew from today's policy; π_ref stays the round's, whose weights are brought in for one pass. */
@@ -96,19 +117,30 @@ export async function resamplePairs(
   { reference, seed }: { reference: Reference; seed: number },
 ): Promise<{ pairs: RoundPair[]; sampled: SampledPairs }> {
   const { engine, signal } = context;
-  const sampled = await samplePairs(context, batch.map((pair) => pair.demonstration), seed);
+  const sampled = await samplePairs(
+    context,
+    batch.map((pair) => pair.demonstration),
+    seed,
+  );
   const { pairs } = sampled;
   // Both sides: under paper_compat a longer ỹ may cut the prompt, and y then has another reference.
   const score = () => engine.score([...pairs.map(realRow), ...pairs.map(generatedRow)], { signal });
   const scored = await (reference === 'initial' ? engine.withInitialWeights(score) : engine.withRoundWeights(score));
-  return { sampled, pairs: pairs.map((pair, place) => roundPair(pair, at(scored, place).logprob, at(scored, pairs.length + place).logprob)) };
+  return {
+    sampled,
+    pairs: pairs.map((pair, place) =>
+      roundPair(pair, at(scored, place).logprob, at(scored, pairs.length + place).logprob),
+    ),
+  };
 }
 
 /** What a step on pairs tells, under the names of this field; from the log-probabilities before the step. */
 export function pairMetrics(result: UpdateResult, pairs: readonly PairRow[], beta: number): Record<string, number> {
-  if (!result.pairs) throw new GleanerError('ERR_GLEANER_INTERNAL', 'an update of pairs came back without their logprobs');
+  if (!result.pairs)
+    throw new GleanerError('ERR_GLEANER_INTERNAL', 'an update of pairs came back without their logprobs');
   const { real_logprobs, generated_logprobs } = result.pairs;
-  const mean = (value: (pair: PairRow, place: number) => number) => pairs.reduce((sum, pair, place) => sum + value(pair, place), 0) / pairs.length;
+  const mean = (value: (pair: PairRow, place: number) => number) =>
+    pairs.reduce((sum, pair, place) => sum + value(pair, place), 0) / pairs.length;
   const real = (place: number) => at(real_logprobs, place);
   const generated = (place: number) => at(generated_logprobs, place);
   const reward = (pair: PairRow, place: number) => ({
@@ -135,7 +167,8 @@ function generatedRow({ demonstration, prompt_ids, generated_ids }: SampledPair)
 
 function roundPair(pair: SampledPair, ref_real: number, ref_generated: number | undefined): RoundPair {
   const { demonstration, prompt_ids, real_ids, generated_ids } = pair;
-  if (ref_generated === undefined) throw new GleanerError('ERR_GLEANER_INTERNAL', `row ${demonstration.row.id}: no reference log-probability of ỹ`);
+  if (ref_generated === undefined)
+    throw new GleanerError('ERR_GLEANER_INTERNAL', `row ${demonstration.row.id}: no reference log-probability of ỹ`);
   return { id: demonstration.row.id, demonstration, prompt_ids, real_ids, generated_ids, ref_real, ref_generated };
 }
 
@@ -155,6 +188,10 @@ export function equalIds(a: TokenIds, b: TokenIds): boolean {
 /** An answer of the engine holds one entry for each row asked; anything else is a fault of ours. */
 function at<T>(values: ArrayLike<T>, place: number): T {
   const value = values[place];
-  if (value === undefined) throw new GleanerError('ERR_GLEANER_INTERNAL', `the engine answered ${values.length} values where there should be more`);
+  if (value === undefined)
+    throw new GleanerError(
+      'ERR_GLEANER_INTERNAL',
+      `the engine answered ${values.length} values where there should be more`,
+    );
   return value;
 }

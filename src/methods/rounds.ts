@@ -10,9 +10,18 @@ export type Restart = 'round' | 'never';
 
 /** Rows [begin, end) of the shuffled data for each round: T consecutive chunks whose sizes differ by one at most, or all of it T times. */
 export function chunkBounds(numRows: number, rounds: number, chunks: Chunks): { begin: number; end: number }[] {
-  if (numRows === 0) throw new GleanerError('ERR_GLEANER_DATA', 'no demonstration to train on', 'See the counts of dropped rows and data.train.');
+  if (numRows === 0)
+    throw new GleanerError(
+      'ERR_GLEANER_DATA',
+      'no demonstration to train on',
+      'See the counts of dropped rows and data.train.',
+    );
   if (chunks === 'disjoint' && rounds > numRows) {
-    throw new GleanerError('ERR_GLEANER_RECIPE', `${rounds} rounds on disjoint chunks of ${numRows} rows: a chunk would be empty`, 'Use fewer rounds, or chunks: all.');
+    throw new GleanerError(
+      'ERR_GLEANER_RECIPE',
+      `${rounds} rounds on disjoint chunks of ${numRows} rows: a chunk would be empty`,
+      'Use fewer rounds, or chunks: all.',
+    );
   }
   return Array.from({ length: rounds }, (_, round) =>
     chunks === 'all'
@@ -22,7 +31,11 @@ export function chunkBounds(numRows: number, rounds: number, chunks: Chunks): { 
 }
 
 /** Steps that numItems rows or pairs take: the epochs' batches, the last of each epoch may be smaller, or as many as are asked for. */
-export function numSteps(numItems: number, train: Pick<TrainSettings, 'batch_size' | 'epochs'>, stepsPerRound: number | null): number {
+export function numSteps(
+  numItems: number,
+  train: Pick<TrainSettings, 'batch_size' | 'epochs'>,
+  stepsPerRound: number | null,
+): number {
   if (numItems === 0) return 0;
   return stepsPerRound ?? train.epochs * Math.ceil(numItems / train.batch_size);
 }
@@ -41,7 +54,11 @@ export function capRounds(rounds: readonly PlannedRound[], maxSteps: number | nu
 }
 
 /** A round of nothing but the warm-up's first step would train nothing, round after round. */
-export function refuseRoundsThatNeverMove(rounds: readonly PlannedRound[], schedule: ScheduleSettings, section: string): void {
+export function refuseRoundsThatNeverMove(
+  rounds: readonly PlannedRound[],
+  schedule: ScheduleSettings,
+  section: string,
+): void {
   for (const { steps } of rounds) {
     if (steps > 0 && neverMoves(schedule, steps, steps)) {
       throw new GleanerError(
@@ -63,10 +80,19 @@ export interface BatchPlan<Item> {
 }
 
 /** Batches of `steps` optimiser steps, in epochs that each go once through all items in a new order. `epoch` is a fraction: epochs done after this batch. */
-export function* batches<Item>({ items, batch_size, steps, seed, round, shuffle }: BatchPlan<Item>): Generator<{ batch: Item[]; epoch: number }> {
+export function* batches<Item>({
+  items,
+  batch_size,
+  steps,
+  seed,
+  round,
+  shuffle,
+}: BatchPlan<Item>): Generator<{ batch: Item[]; epoch: number }> {
   let step = 0;
   for (let epoch = 0; step < steps && items.length > 0; ++epoch) {
-    const order = shuffle ? permutation({ seed, purpose: 'batches', stream: [round, epoch], length: items.length }) : undefined;
+    const order = shuffle
+      ? permutation({ seed, purpose: 'batches', stream: [round, epoch], length: items.length })
+      : undefined;
     for (let begin = 0; begin < items.length && step < steps; begin += batch_size, ++step) {
       const end = Math.min(begin + batch_size, items.length);
       const batch: Item[] = [];

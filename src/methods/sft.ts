@@ -8,6 +8,7 @@ import { TrainingLoop } from './training_loop.js';
 export const sft = defineMethod({
   name: 'sft',
   options: z.strictObject({}),
+  pairs: false,
 
   plan({ numRows, train }) {
     chunkBounds(numRows, 1, 'all');
@@ -16,14 +17,21 @@ export const sft = defineMethod({
 
   async run(context, options) {
     const { engine, rows, train, seed, shuffle } = context;
-    const plan = this.plan({ numRows: rows.length, train }, options);
+    const plan = sft.plan({ numRows: rows.length, train }, options);
     const steps = plan[0]?.steps ?? 0;
     const loop = new TrainingLoop(context, plan);
     const rates = new LearningRates(train.schedule, 'round', steps);
     await engine.resetOptimizer();
     await loop.showAndEvaluate();
     rates.startRound(steps);
-    for (const { batch, epoch } of batches({ items: rows, batch_size: train.batch_size, steps, seed, round: 0, shuffle })) {
+    for (const { batch, epoch } of batches({
+      items: rows,
+      batch_size: train.batch_size,
+      steps,
+      seed,
+      round: 0,
+      shuffle,
+    })) {
       const learning_rate = rates.next(train.optimizer.learning_rate);
       await loop.update({ objective: { name: 'sft' }, rows: batch }, { round: 0, epoch, learning_rate });
     }

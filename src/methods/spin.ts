@@ -53,6 +53,8 @@ function spread(key: string, value: number | readonly number[], iterations: numb
 export const spin = defineMethod<SpinOptions>({
   name: 'spin',
   options,
-  plan: ({ numRows, train }, settings) => planPairRounds(numRows, train, pairRounds(settings, train.optimizer.learning_rate)),
+  pairs: true,
+  plan: ({ numRows, train }, settings) =>
+    planPairRounds(numRows, train, pairRounds(settings, train.optimizer.learning_rate)),
   run: (context, settings) => trainPairRounds(context, pairRounds(settings, context.train.optimizer.learning_rate)),
 });

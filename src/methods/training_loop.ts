@@ -33,10 +33,18 @@ export class TrainingLoop {
   }
 
   /** One optimiser step, measured. `describe` adds what the objective knows of it. */
-  async update(batch: UpdateBatch, place: StepPlace, describe?: (result: UpdateResult) => Record<string, number>): Promise<void> {
+  async update(
+    batch: UpdateBatch,
+    place: StepPlace,
+    describe?: (result: UpdateResult) => Record<string, number>,
+  ): Promise<void> {
     const { engine, train, output, log, signal } = this.#context;
     const started = this.#context.now();
-    const result = await engine.update(batch, { learning_rate: place.learning_rate, max_grad_norm: train.max_grad_norm, signal });
+    const result = await engine.update(batch, {
+      learning_rate: place.learning_rate,
+      max_grad_norm: train.max_grad_norm,
+      signal,
+    });
     const seconds = this.#context.now() - started;
     ++this.step;
     this.#numTokens += result.num_tokens;
@@ -55,7 +63,10 @@ export class TrainingLoop {
       'memory/peak_bytes': await this.#context.peakBytes(),
       'time/update': seconds,
     });
-    if (result.skipped) log.warn(`step ${this.step} was skipped: loss ${result.loss}, gradient norm ${result.grad_norm}; no weight was changed`);
+    if (result.skipped)
+      log.warn(
+        `step ${this.step} was skipped: loss ${result.loss}, gradient norm ${result.grad_norm}; no weight was changed`,
+      );
     if (this.#skipsInARow >= MAX_SKIPS_IN_A_ROW) {
       throw new GleanerError(
         'ERR_GLEANER_NUMERIC',
@@ -73,7 +84,10 @@ export class TrainingLoop {
   }
 
   /** Work that writes text, timed and reported with the round's number. */
-  async generation<Result>(round: number, work: () => Promise<{ result: Result; generations: readonly Generation[]; metrics: Record<string, number> }>): Promise<Result> {
+  async generation<Result>(
+    round: number,
+    work: () => Promise<{ result: Result; generations: readonly Generation[]; metrics: Record<string, number> }>,
+  ): Promise<Result> {
     const started = this.#context.now();
     const { result, generations, metrics } = await work();
     const record: Metrics = { step: this.step, round, ...metrics, 'time/generation': this.#context.now() - started };
@@ -90,7 +104,11 @@ export class TrainingLoop {
       const { generations, metrics } = await this.#heldOut.answer();
       if (generations.length > 0) {
         await this.#context.output.samples(this.step, generations);
-        await this.#context.output.metrics({ step: this.step, ...metrics, 'time/evaluation': this.#context.now() - started });
+        await this.#context.output.metrics({
+          step: this.step,
+          ...metrics,
+          'time/evaluation': this.#context.now() - started,
+        });
       }
     }
     await this.evaluate();
@@ -101,6 +119,10 @@ export class TrainingLoop {
     this.#evaluatedAt = this.step;
     const started = this.#context.now();
     const metrics = await this.#heldOut.measure();
-    await this.#context.output.metrics({ step: this.step, ...metrics, 'time/evaluation': this.#context.now() - started });
+    await this.#context.output.metrics({
+      step: this.step,
+      ...metrics,
+      'time/evaluation': this.#context.now() - started,
+    });
   }
 }

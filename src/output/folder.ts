@@ -46,10 +46,15 @@ export class RunFolder {
 /** Throws where the folder holds a run already, unless that may be overwritten. Touches nothing. */
 export async function checkRunFolder(path: string, { overwrite }: { overwrite: boolean }): Promise<void> {
   const info = await stat(path).catch(() => undefined);
-  if (info && !info.isDirectory()) throw new GleanerError('ERR_GLEANER_USAGE', `output ${path} is a file`, 'Name a folder.');
+  if (info && !info.isDirectory())
+    throw new GleanerError('ERR_GLEANER_USAGE', `output ${path} is a file`, 'Name a folder.');
   const found = info ? await entriesOfRun(path) : [];
   if (found.length > 0 && !overwrite) {
-    throw new GleanerError('ERR_GLEANER_USAGE', `output folder ${path} holds a run already: ${found.join(', ')}`, 'Choose another output, or pass --overwrite to replace that run.');
+    throw new GleanerError(
+      'ERR_GLEANER_USAGE',
+      `output folder ${path} holds a run already: ${found.join(', ')}`,
+      'Choose another output, or pass --overwrite to replace that run.',
+    );
   }
 }
 
@@ -77,9 +82,14 @@ export async function onDisk<Result>(path: string, work: () => Promise<Result>):
   try {
     return await work();
   } catch (cause) {
-    throw new GleanerError('ERR_GLEANER_DISK', `${path}: cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`, 'Check the free space and the permissions there.', {
-      cause,
-    });
+    throw new GleanerError(
+      'ERR_GLEANER_DISK',
+      `${path}: cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
+      'Check the free space and the permissions there.',
+      {
+        cause,
+      },
+    );
   }
 }
 

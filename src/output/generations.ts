@@ -44,7 +44,15 @@ function idLists(lists: readonly ArrayLike<number>[]): Vector<List<Int32>> {
 
 function strings(texts: readonly string[]): Vector<Utf8> {
   const encoded = texts.map((text) => Buffer.from(text, 'utf8'));
-  return new Vector([makeData({ type: new Utf8(), length: texts.length, nullCount: 0, valueOffsets: offsetsOf(encoded), data: Buffer.concat(encoded) })]);
+  return new Vector([
+    makeData({
+      type: new Utf8(),
+      length: texts.length,
+      nullCount: 0,
+      valueOffsets: offsetsOf(encoded),
+      data: Buffer.concat(encoded),
+    }),
+  ]);
 }
 
 function offsetsOf(lists: readonly { length: number }[]): Int32Array {

@@ -14,7 +14,11 @@ export interface ContextOptions extends Partial<Omit<Context, 'train' | 'engine'
   train?: Partial<TrainSettings>;
 }
 
-export function methodContext(engine: TabularTrainer, rows: readonly TokenRow[], { train, ...rest }: ContextOptions = {}): TestContext {
+export function methodContext(
+  engine: TabularTrainer,
+  rows: readonly TokenRow[],
+  { train, ...rest }: ContextOptions = {},
+): TestContext {
   const records: Metrics[] = [];
   const written = new Map<number, readonly Generation[]>();
   const said: string[] = [];
@@ -37,7 +41,13 @@ export function methodContext(engine: TabularTrainer, rows: readonly TokenRow[],
     shuffle: true,
     seed: 7,
     eos_token_ids: [],
-    fitPair: (row, { response_ids }) => ({ prompt_ids: row.prompt_ids, real_ids: row.response_ids, generated_ids: response_ids, as_sampled: true }),
+    max_positions: 1000,
+    fitPair: (row, { response_ids }) => ({
+      prompt_ids: row.prompt_ids,
+      real_ids: row.response_ids,
+      generated_ids: response_ids,
+      as_sampled: true,
+    }),
     output: {
       async metrics(record) {
         records.push(record);

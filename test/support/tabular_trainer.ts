@@ -3,8 +3,8 @@
 
 import type {
   FinishReason,
-  GenerateOptions,
   GeneratedRow,
+  GenerateOptions,
   GeneratePrompt,
   ScoredRow,
   StepSettings,
@@ -44,7 +44,9 @@ export class TabularTrainer implements Trainer {
   async score(rows: readonly TokenRow[]): Promise<ScoredRow[]> {
     this.calls.push(`score ${rows.length}${this.#away ? ' with other weights' : ''}`);
     return rows.map((row) => {
-      const token_logprobs = Float32Array.from(row.response_ids, (token, place) => Math.log(this.#probabilities(contextOf(row, place))[token] ?? 0));
+      const token_logprobs = Float32Array.from(row.response_ids, (token, place) =>
+        Math.log(this.#probabilities(contextOf(row, place))[token] ?? 0),
+      );
       return { id: row.id, logprob: this.logprob(row.prompt_ids, row.response_ids), token_logprobs, greedy: false };
     });
   }
@@ -64,7 +66,8 @@ export class TabularTrainer implements Trainer {
       const probabilities = this.#probabilities(contextOf({ prompt_ids, response_ids: response }, response.length));
       let left = random();
       let token = 0;
-      while (token < probabilities.length - 1 && left >= (probabilities[token] ?? 0)) left -= probabilities[token++] ?? 0;
+      while (token < probabilities.length - 1 && left >= (probabilities[token] ?? 0))
+        left -= probabilities[token++] ?? 0;
       response.push(token);
       chosen.push(Math.log(probabilities[token] ?? 0));
       if (options.eos_token_ids.includes(token)) {
@@ -74,7 +77,13 @@ export class TabularTrainer implements Trainer {
     }
     const full_logprobs = Float32Array.from(chosen);
     const logprob = chosen.reduce((sum, value) => sum + value, 0);
-    return { response_ids: Int32Array.from(response), token_logprobs: full_logprobs, full_logprobs, logprob, finish_reason };
+    return {
+      response_ids: Int32Array.from(response),
+      token_logprobs: full_logprobs,
+      full_logprobs,
+      logprob,
+      finish_reason,
+    };
   }
 
   async update(batch: UpdateBatch, step: StepSettings): Promise<UpdateResult> {
@@ -83,16 +92,28 @@ export class TabularTrainer implements Trainer {
     this.batches.push(batch);
     this.learningRates.push(step.learning_rate);
     const { loss, gradient, num_targets, pairs } = this.#objective(batch);
-    const grad_norm = Math.sqrt([...gradient.values()].flatMap((values) => [...values]).reduce((sum, value) => sum + value * value, 0));
+    const grad_norm = Math.sqrt(
+      [...gradient.values()].flatMap((values) => [...values]).reduce((sum, value) => sum + value * value, 0),
+    );
     const broken = this.options.breakUpdates?.(this.#updates++) ?? false;
     this.lastGradient = gradient;
     if (!broken) {
       for (const [context, values] of gradient) {
         const logits = this.#logits(context);
-        this.table.set(context, logits.map((logit, token) => logit - step.learning_rate * (values[token] ?? 0)));
+        this.table.set(
+          context,
+          logits.map((logit, token) => logit - step.learning_rate * (values[token] ?? 0)),
+        );
       }
     }
-    const result = { loss: broken ? Number.NaN : loss, grad_norm: broken ? Number.NaN : grad_norm, skipped: broken, num_tokens: num_targets, num_targets, micro_batches: 1 };
+    const result = {
+      loss: broken ? Number.NaN : loss,
+      grad_norm: broken ? Number.NaN : grad_norm,
+      skipped: broken,
+      num_tokens: num_targets,
+      num_targets,
+      micro_batches: 1,
+    };
     return pairs ? { ...result, pairs } : result;
   }
 
@@ -131,7 +152,8 @@ export class TabularTrainer implements Trainer {
   /** log π(response | prompt), a sum. */
   logprob(prompt_ids: TokenIds, response_ids: TokenIds): number {
     let sum = 0;
-    for (const [place, token] of [...response_ids].entries()) sum += Math.log(this.#probabilities(contextOf({ prompt_ids, response_ids }, place))[token] ?? 0);
+    for (const [place, token] of [...response_ids].entries())
+      sum += Math.log(this.#probabilities(contextOf({ prompt_ids, response_ids }, place))[token] ?? 0);
     return sum;
   }
 
@@ -145,16 +167,25 @@ export class TabularTrainer implements Trainer {
       const context = contextOf({ prompt_ids, response_ids }, place);
       const probabilities = this.#probabilities(context);
       const values = gradient.get(context) ?? new Float64Array(this.options.vocab);
-      gradient.set(context, values.map((value, other) => value + scale * ((other === token ? 1 : 0) - (probabilities[other] ?? 0))));
+      gradient.set(
+        context,
+        values.map((value, other) => value + scale * ((other === token ? 1 : 0) - (probabilities[other] ?? 0))),
+      );
     }
   }
 
-  #objective(batch: UpdateBatch): { loss: number; gradient: Table; num_targets: number; pairs?: NonNullable<UpdateResult['pairs']> } {
+  #objective(batch: UpdateBatch): {
+    loss: number;
+    gradient: Table;
+    num_targets: number;
+    pairs?: NonNullable<UpdateResult['pairs']>;
+  } {
     const gradient: Table = new Map();
     if (!('pairs' in batch)) {
       const num_targets = batch.rows.reduce((sum, row) => sum + row.response_ids.length, 0);
       for (const row of batch.rows) this.addGradient(gradient, row.prompt_ids, row.response_ids, -1 / num_targets);
-      const loss = -batch.rows.reduce((sum, row) => sum + this.logprob(row.prompt_ids, row.response_ids), 0) / num_targets;
+      const loss =
+        -batch.rows.reduce((sum, row) => sum + this.logprob(row.prompt_ids, row.response_ids), 0) / num_targets;
       return { loss, gradient, num_targets };
     }
     const { pairs, objective } = batch;
@@ -166,7 +197,9 @@ export class TabularTrainer implements Trainer {
       const real = real_logprobs[place] ?? 0;
       const margin = objective.beta * (real - pair.ref_real - ((generated_logprobs[place] ?? 0) - pair.ref_generated));
       const slope = { logistic: -1 / (1 + Math.exp(margin)), hinge: margin < 1 ? -1 : 0, linear: -1 }[objective.loss];
-      loss += { logistic: Math.log1p(Math.exp(-margin)), hinge: Math.max(0, 1 - margin), linear: -margin }[objective.loss] / pairs.length;
+      loss +=
+        { logistic: Math.log1p(Math.exp(-margin)), hinge: Math.max(0, 1 - margin), linear: -margin }[objective.loss] /
+        pairs.length;
       loss -= (objective.nll_weight * real) / realTokens;
       const scale = (objective.beta * slope) / pairs.length;
       this.addGradient(gradient, pair.prompt_ids, pair.real_ids, scale - objective.nll_weight / realTokens);
@@ -177,7 +210,10 @@ export class TabularTrainer implements Trainer {
   }
 
   #logits(context: string): Float64Array {
-    return this.table.get(context) ?? Float64Array.from(this.options.start?.(context) ?? new Array<number>(this.options.vocab).fill(0));
+    return (
+      this.table.get(context) ??
+      Float64Array.from(this.options.start?.(context) ?? new Array<number>(this.options.vocab).fill(0))
+    );
   }
 
   #probabilities(context: string): Float64Array {
@@ -189,7 +225,10 @@ export class TabularTrainer implements Trainer {
   }
 }
 
-function contextOf({ prompt_ids, response_ids }: { prompt_ids: TokenIds; response_ids: TokenIds }, place: number): string {
+function contextOf(
+  { prompt_ids, response_ids }: { prompt_ids: TokenIds; response_ids: TokenIds },
+  place: number,
+): string {
   return `${[...prompt_ids].join(' ')} | ${[...response_ids].slice(0, place).join(' ')}`;
 }
 

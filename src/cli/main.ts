@@ -1,0 +1,74 @@
+// The command line: which commands there are, and what their end means for the exit code. 0 done; 1 the work failed; 2 bad usage, recipe or
+// input; 130 interrupted.
+
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { z } from 'zod';
+import { type ErrorCode, GleanerError } from '../common/errors.js';
+import { doctorCommand } from './doctor.js';
+import { generateCommand } from './generate.js';
+import { scoreCommand } from './score.js';
+import { endWithReader, say, sayError } from './terminal.js';
+import { trainCommand } from './train.js';
+
+const users: ReadonlySet<ErrorCode> = new Set([
+  'ERR_GLEANER_RECIPE',
+  'ERR_GLEANER_MODEL',
+  'ERR_GLEANER_DATA',
+  'ERR_GLEANER_USAGE',
+  'ERR_GLEANER_MEMORY',
+]);
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+}
+
+/** Ctrl-C and a polite kill end the work at the next safe point; a second one ends it at once. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  const abort = (signal: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(130);
+    say(`${signal}: ending at the next safe point; once more ends at once`);
+    controller.abort(signal);
+  };
+  process.on('SIGINT', abort);
+  process.on('SIGTERM', abort);
+  return controller.signal;
+}
+
+async function main(): Promise<void> {
+  endWithReader();
+  const signal = interruption();
+  const program = new Command('gleaner')
+    .description('Trains a language model from demonstrations: SFT, SPIN, IRFT. https://arxiv.org/abs/2405.17888')
+    .version(version())
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ helpWidth: 100 });
+  for (const command of [trainCommand(signal), generateCommand(signal), scoreCommand(signal), doctorCommand()]) {
+    program.addCommand(command.exitOverride());
+  }
+  program.addHelpText(
+    'after',
+    '\nExample:\n  gleaner train examples/stories/irft.yaml\n\nA command and --help shows its options and an example.',
+  );
+  await program.parseAsync();
+}
+
+try {
+  await main();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has said what is wrong
+  if (error instanceof Error && error.name === 'AbortError') {
+    const checkpoint = 'checkpoint' in error && typeof error.checkpoint === 'string' ? error.checkpoint : undefined;
+    say(checkpoint === undefined ? 'interrupted' : `interrupted; the policy as it was then: ${checkpoint}`);
+    return 130;
+  }
+  sayError(error);
+  return error instanceof GleanerError && users.has(error.code) ? 2 : 1;
+}

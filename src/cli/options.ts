@@ -1,0 +1,44 @@
+// Options that several commands share, and the parsing of numbers.
+
+import { availableParallelism } from 'node:os';
+import { type Command, InvalidArgumentError } from 'commander';
+
+export function integer(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^[+-]?\d+$/.test(text.trim()) || !Number.isSafeInteger(value) || value < least)
+      throw new InvalidArgumentError(`a whole number from ${least} on is needed.`);
+    return value;
+  };
+}
+
+export function number(least: number, most = Number.POSITIVE_INFINITY): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || Number.isNaN(value) || value < least || value > most) {
+      throw new InvalidArgumentError(
+        most === Number.POSITIVE_INFINITY
+          ? `a number from ${least} on is needed.`
+          : `a number from ${least} to ${most} is needed.`,
+      );
+    }
+    return value;
+  };
+}
+
+export interface ModelArguments {
+  model: string;
+  tokenizer?: string;
+  template: 'auto' | 'none' | 'zephyr' | 'chatml';
+  threads: number;
+  json?: true;
+}
+
+/** --model, --tokenizer, --template, --threads, --json. */
+export function withModelOptions(command: Command): Command {
+  return command
+    .requiredOption('--model <dir>', 'Hugging Face model folder')
+    .option('--tokenizer <dir>', 'folder with tokenizer.json (default: the model folder)')
+    .option('--threads <n>', 'threads', integer(1), availableParallelism())
+    .option('--json', 'one JSON object on stdout');
+}

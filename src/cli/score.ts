@@ -1,0 +1,56 @@
+// gleaner score: the log-probability that a model gives to each row's response.
+
+import { Command } from 'commander';
+import { readRows } from '../data/readers.js';
+import { RowsFile } from '../output/rows_file.js';
+import { loadModel, type ScoredText } from '../recipe/language_model.js';
+import { integer, type ModelArguments, withModelOptions } from './options.js';
+import { printJson, say } from './terminal.js';
+
+interface Arguments extends ModelArguments {
+  data: string;
+  out?: string;
+  limit?: number;
+}
+
+const HELP = `
+Example:
+  gleaner score --model runs/irft-stories/final --data held_out.jsonl --out scores.jsonl
+
+Rows out: {id, logprob, token_logprobs, num_tokens, greedy}; without --out they go to stdout as JSONL.`;
+
+export function scoreCommand(signal: AbortSignal): Command {
+  return withModelOptions(new Command('score').description('log-probabilities of responses'))
+    .requiredOption('--data <file>', 'rows with prompt and response, messages, text or ids')
+    .option('--out <file>', 'rows as JSONL')
+    .option('--limit <n>', 'rows read at most', integer(1))
+    .option('--template <name>', 'chat template: auto, none, zephyr or chatml', 'auto')
+    .addHelpText('after', HELP)
+    .action((options: Arguments) => score(options, signal));
+}
+
+async function score(
+  { model: path, tokenizer, template, threads, json, data, out, limit }: Arguments,
+  signal: AbortSignal,
+): Promise<void> {
+  await using model = await loadModel(path, { tokenizer, template, threads });
+  await using file = out === undefined ? undefined : await RowsFile.create(out);
+  const all: ScoredText[] = [];
+  let rows = 0;
+  let tokens = 0;
+  let logprob = 0;
+  for await (const row of model.score(readRows([data], { format: 'auto', limit: limit ?? null }), { signal })) {
+    ++rows;
+    tokens += row.num_tokens;
+    logprob += row.logprob;
+    if (file) await file.append(row);
+    else if (json) all.push(row);
+    else printJson(row);
+  }
+  await file?.finish();
+  const nats = tokens === 0 ? null : -logprob / tokens;
+  if (json) printJson({ rows: all, num_rows: rows, num_tokens: tokens, nats_per_token: nats, out });
+  say(
+    `${rows} row${rows === 1 ? '' : 's'}, ${tokens} response tokens, ${nats === null ? 'no' : nats.toFixed(5)} nats per token${out === undefined ? '' : `, written to ${out}`}`,
+  );
+}

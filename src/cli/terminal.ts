@@ -1,0 +1,141 @@
+// The only file that prints. Results go to stdout; what happens meanwhile to stderr, as a bar on a terminal and as plain lines elsewhere.
+
+import { SingleBar } from 'cli-progress';
+import Table from 'cli-table3';
+import { GleanerError } from '../common/errors.js';
+import type { Log } from '../common/log.js';
+
+/** Between plain progress lines, where there is no terminal. */
+const LINE_EVERY_MS = 10_000;
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** Text without a line's end, as it is written. */
+export function printPart(text: string): void {
+  process.stdout.write(text);
+}
+
+export function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** A reader that went away (`| head`) ends the command without complaint. */
+export function endWithReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+}
+
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const drawn = new Table({
+    head: [...head],
+    style: { head: [], border: [] },
+    colAligns: head.map((_, column) => (column === 0 ? 'left' : 'right')),
+  });
+  for (const row of rows) drawn.push([...row]);
+  return drawn.toString();
+}
+
+/** Names and values, one a line. */
+export function list(entries: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...entries.map(([name]) => name.length));
+  return entries.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
+}
+
+/** One clear message and what to do; a stack trace only for a fault of ours. */
+export function sayError(error: unknown): void {
+  if (error instanceof GleanerError) {
+    say(`error: ${error.message}`);
+    if (error.hint) say(`hint: ${error.hint}`);
+    if (error.code !== 'ERR_GLEANER_INTERNAL') return;
+  } else {
+    say(`error: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  say('This is a fault of gleaner; please report it with what follows.');
+  if (error instanceof Error && error.stack) say(error.stack);
+}
+
+/** Progress of long work: stages one after the other, each with a rate and the time left. */
+export class Progress {
+  #bar: SingleBar | undefined;
+  #stage = '';
+  #total = 0;
+  #started = 0;
+  #saidAt = 0;
+
+  /** quiet: no progress at all. */
+  constructor(private readonly quiet = false) {}
+
+  get log(): Log {
+    return {
+      info: (message) => this.#line(message),
+      warn: (message) => this.#line(`warning: ${message}`),
+    };
+  }
+
+  /** `detail` stands behind the numbers: a rate, a loss. */
+  update(stage: string, done: number, total: number, detail = ''): void {
+    if (this.quiet) return;
+    if (stage !== this.#stage) this.#begin(stage, total);
+    if (this.#bar) {
+      this.#bar.setTotal(Math.max(1, total));
+      this.#bar.update(done, { detail });
+      if (done >= total) this.#end();
+      return;
+    }
+    const now = Date.now();
+    if (done < total && now - this.#saidAt < LINE_EVERY_MS) return;
+    if (done >= total && now - this.#started < 1000) return; // short stages are not worth a line
+    this.#saidAt = now;
+    const left = done > 0 && done < total ? `, ${duration(((now - this.#started) / done) * (total - done))} left` : '';
+    say(`${stage} ${done}/${total}${detail === '' ? '' : ` ${detail}`}${left}`);
+  }
+
+  #begin(stage: string, total: number): void {
+    this.#end();
+    this.#stage = stage;
+    this.#total = total;
+    this.#started = this.#saidAt = Date.now();
+    if (!process.stderr.isTTY) return;
+    this.#bar = new SingleBar({
+      stream: process.stderr,
+      format: `${stage.padEnd(12)} {bar} {value}/{total}  {eta_formatted} left  {detail}`,
+      barsize: 24,
+      hideCursor: true,
+      clearOnComplete: true,
+      etaBuffer: 20,
+    });
+    this.#bar.start(Math.max(1, this.#total), 0, { detail: '' });
+  }
+
+  #end(): void {
+    this.#bar?.stop();
+    this.#bar = undefined;
+    this.#stage = '';
+  }
+
+  /** A line above the bar. */
+  #line(text: string): void {
+    const stage = this.#stage;
+    this.#bar?.stop();
+    this.#bar = undefined;
+    if (stage !== '') this.#stage = '';
+    if (!this.quiet) say(text);
+  }
+
+  stop(): void {
+    this.#end();
+  }
+}
+
+function duration(milliseconds: number): string {
+  const seconds = Math.round(milliseconds / 1000);
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
+}

@@ -1,0 +1,131 @@
+// From a recipe to what a run stands on: the model's description, the tokenizer, the demonstrations as ids.
+
+import { GleanerError } from '../common/errors.js';
+import type { Log } from '../common/log.js';
+import { readRows } from '../data/readers.js';
+import { RowTokenizer, type TokenizeCounts } from '../data/tokenize.js';
+import { Tokenizer } from '../data/tokenizer.js';
+import type { TokenRow } from '../engine/types.js';
+import { isFile } from '../models/config.js';
+import { filesToKeep, readConfigOnly } from '../models/folder.js';
+import type { ModelDescription } from '../models/spec.js';
+import { chosenMethod } from './plan.js';
+import type { Recipe } from './schema.js';
+
+export interface PreparedModel {
+  description: ModelDescription;
+  /** Without one, only rows of ids can be trained. */
+  tokenizer: Tokenizer | undefined;
+  /** What a saved copy takes along: generation_config.json and the tokenizer's files. */
+  files: string[];
+  /** Ends a demonstration. */
+  eos_token_id: number;
+  /** End an answer that is sampled. */
+  eos_token_ids: number[];
+}
+
+export interface PreparedData {
+  rows: TokenRow[];
+  held_out: TokenRow[];
+  counts: TokenizeCounts;
+  held_out_counts: TokenizeCounts | undefined;
+  fitPair: RowTokenizer['fitPair'];
+}
+
+/** From config.json, the generation config and the tokenizer alone; no weight is read. */
+export async function prepareModel(recipe: Pick<Recipe, 'model' | 'tokenizer'>): Promise<PreparedModel> {
+  const { description } = await readConfigOnly(recipe.model);
+  const folder = recipe.tokenizer ?? recipe.model;
+  const tokenizer =
+    recipe.tokenizer !== null || (await isFile(`${folder}/tokenizer.json`)) ? await Tokenizer.load(folder) : undefined;
+  const files = await filesToKeep(recipe.model, folder);
+  const own = tokenizer?.eos_token_id;
+  const eos_token_id = own ?? description.eos_token_ids[0];
+  if (eos_token_id === undefined) {
+    throw new GleanerError(
+      'ERR_GLEANER_MODEL',
+      `${folder}: neither the tokenizer nor config.json names an EOS token`,
+      'Add "eos_token" to tokenizer_config.json or "eos_token_id" to config.json: an answer has to end somehow.',
+    );
+  }
+  if (eos_token_id >= description.spec.vocab) {
+    throw new GleanerError(
+      'ERR_GLEANER_MODEL',
+      `${folder}: the tokenizer's EOS is id ${eos_token_id}, the model's vocabulary has ${description.spec.vocab}`,
+      'Use the tokenizer that belongs to this model.',
+    );
+  }
+  return {
+    description,
+    tokenizer,
+    files,
+    eos_token_id,
+    eos_token_ids: [...new Set([eos_token_id, ...description.eos_token_ids])],
+  };
+}
+
+/** Reads and tokenises the demonstrations; what was cut or dropped is said. */
+export async function prepareData(recipe: Recipe, model: PreparedModel, log: Log): Promise<PreparedData> {
+  const { data } = recipe;
+  const train = await tokenized(recipe, model, data.train, data.limit);
+  sayCounts(log, 'training data', train.tokenizer.counts);
+  if (train.rows.length === 0) {
+    throw new GleanerError(
+      'ERR_GLEANER_DATA',
+      `${[data.train].flat().join(', ')}: no row is left to train on`,
+      describeDropped(train.tokenizer.counts),
+    );
+  }
+  const held = data.eval === null ? undefined : await tokenized(recipe, model, data.eval, data.eval_limit);
+  if (held) sayCounts(log, 'evaluation data', held.tokenizer.counts);
+  const fitter = train.tokenizer;
+  return {
+    rows: train.rows,
+    held_out: held?.rows ?? [],
+    counts: train.tokenizer.counts,
+    held_out_counts: held?.tokenizer.counts,
+    fitPair: (row, generated) => fitter.fitPair(row, generated),
+  };
+}
+
+async function tokenized(
+  recipe: Recipe,
+  model: PreparedModel,
+  paths: string | readonly string[],
+  limit: number | null,
+) {
+  const { data, generation, paper_compat } = recipe;
+  const tokenizer = new RowTokenizer(model.tokenizer, {
+    template: data.template,
+    bos: data.bos,
+    max_length: data.max_length,
+    max_prompt_length: data.max_prompt_length,
+    max_new_tokens: chosenMethod(recipe).pairs ? generation.max_new_tokens : null,
+    eos_token_id: model.eos_token_id,
+    vocab: model.description.spec.vocab,
+    paper_compat,
+  });
+  const rows: TokenRow[] = [];
+  for await (const row of readRows(typeof paths === 'string' ? [paths] : paths, { format: data.format, limit })) {
+    const ids = tokenizer.tokenize(row);
+    if (ids) rows.push(ids);
+  }
+  return { rows, tokenizer };
+}
+
+function sayCounts(log: Log, what: string, counts: TokenizeCounts): void {
+  const { read, kept, prompts_cut, responses_cut } = counts;
+  const parts = [`${kept} of ${read} rows`];
+  if (prompts_cut > 0) parts.push(`${prompts_cut} prompts cut`);
+  if (responses_cut > 0) parts.push(`${responses_cut} responses cut`);
+  const dropped = describeDropped(counts);
+  if (dropped) parts.push(dropped);
+  log.info(`${what}: ${parts.join(', ')}`);
+}
+
+function describeDropped({ dropped }: TokenizeCounts): string | undefined {
+  const reasons = Object.entries(dropped).filter(([, count]) => count > 0);
+  return reasons.length === 0
+    ? undefined
+    : `dropped ${reasons.map(([reason, count]) => `${count} (${reason})`).join(', ')}`;
+}
