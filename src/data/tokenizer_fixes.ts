@@ -3,6 +3,7 @@
 
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import type { AddedToken } from './tokenizer_json.js';
+import { splitWords } from './word_split.js';
 
 /** What we use of the library, whose own types cannot be found by TypeScript's NodeNext. */
 export interface Library {
@@ -12,11 +13,13 @@ export interface Library {
   id_to_token(id: number): string | undefined;
   readonly pre_tokenizer: unknown;
   readonly decoder: unknown;
+  readonly model: unknown;
 }
 
 export function createLibrary(json: { added_tokens: readonly AddedToken[] }, config: object): Library {
   const library: Library = new HuggingFaceTokenizer(json, config);
   applyFixes(library, json.added_tokens);
+  splitWords(library.model);
   return library;
 }
 
