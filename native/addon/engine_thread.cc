@@ -108,15 +108,19 @@ void EngineThread::deliver(Napi::Env env, Napi::Function, EngineThread* self, Me
     return;
   }
   const Napi::HandleScope scope(env);
-  if (message->task == nullptr) {
-    self->join();
-    for (const Napi::Promise::Deferred& deferred : self->closing_) deferred.Resolve(env.Undefined());
-    self->closing_.clear();
-    self->finish_pending(env);
-  } else if (message->settled) {
-    self->settle(env, std::unique_ptr<Task>(message->task));
-  } else {
-    self->deliver_tokens(env, *message->task, message->tokens);
+  try {
+    if (message->task == nullptr) {
+      self->join();
+      const std::vector<Napi::Promise::Deferred> closing = std::move(self->closing_);
+      self->closing_.clear();
+      self->finish_pending(env);
+      for (const Napi::Promise::Deferred& deferred : closing) deferred.Resolve(env.Undefined());
+    } else if (message->settled) {
+      self->settle(env, std::unique_ptr<Task>(message->task));
+    } else {
+      self->deliver_tokens(env, *message->task, message->tokens);
+    }
+  } catch (const Napi::Error&) {  // a worker thread is being terminated: it makes no more values, and nobody waits for them
   }
 }
 
@@ -131,8 +135,8 @@ void EngineThread::deliver_tokens(Napi::Env env, Task& task, const std::vector<T
   try {
     task.on_tokens.Call({flat});
   } catch (const Napi::Error& error) {  // the caller's callback threw: the command ends with that error
-    task.thrown = Napi::Reference<Napi::Value>::New(error.Value(), 1);
     task.cancelled = true;
+    task.thrown = Napi::Reference<Napi::Value>::New(error.Value(), 1);
   }
 }
 
