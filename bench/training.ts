@@ -1,0 +1,68 @@
+// Gleaner's side of the cases that time one optimiser step.
+
+import { Engine } from '../src/engine/engine.js';
+import type { UpdateBatch } from '../src/engine/types.js';
+import type { Answer, OpenOptions, Ours, Work } from './case.js';
+import { type Shape, type Span, trainingFlops, writeModel } from './model.js';
+
+/** The same optimiser on both sides; no clipping. */
+const optimizer = { name: 'adamw', learning_rate: 1e-5, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 } as const;
+
+export interface TrainingCase<Row> {
+  shape: Shape;
+  seed: number;
+  micro_batch_tokens: number;
+  max_length: number;
+  /** More that the peer's loss needs to know. */
+  settings: Readonly<Record<string, number>>;
+  rows(round: number, engine: Engine): Promise<readonly Row[]>;
+  batch(rows: readonly Row[]): UpdateBatch;
+  /** The work of one row. */
+  spans(row: Row): readonly Span[];
+  targets(row: Row): number;
+}
+
+export async function openTraining<Row>(
+  training: TrainingCase<Row>,
+  { threads, folder, rounds }: OpenOptions,
+): Promise<Ours> {
+  const model = await writeModel(folder, training.shape, training.seed);
+  const engine = await Engine.load(model, { threads });
+  const { micro_batch_tokens, max_length } = training;
+  const batches: (readonly Row[])[] = [];
+  for (let round = 0; round < rounds; ++round) batches.push(await training.rows(round, engine));
+  await engine.prepareTraining({ optimizer, activations: 'keep', micro_batch_tokens, max_length });
+  const rowsOf = (round: number): readonly Row[] => {
+    const rows = batches[round];
+    if (rows === undefined) throw new RangeError(`round ${round} of ${rounds}`);
+    return rows;
+  };
+  return {
+    peerLoad: { model, threads, training: { ...optimizer, ...training.settings } },
+    peerRows: rowsOf,
+    work: (round): Work => {
+      const rows = rowsOf(round);
+      const spans = rows.flatMap(training.spans);
+      const targets = rows.reduce((sum, row) => sum + training.targets(row), 0);
+      return {
+        tokens: spans.reduce((sum, span) => sum + span.tokens, 0),
+        flops: trainingFlops(engine.spec, spans, targets),
+      };
+    },
+    run: async (round): Promise<Answer> => {
+      const batch = training.batch(rowsOf(round));
+      const cpu = process.cpuUsage();
+      const start = performance.now();
+      const result = await engine.update(batch, { learning_rate: optimizer.learning_rate, max_grad_norm: null });
+      const seconds = (performance.now() - start) / 1e3;
+      const { user, system } = process.cpuUsage(cpu);
+      return {
+        seconds,
+        cpu_seconds: (user + system) / 1e6,
+        checks: { loss: result.loss, grad_norm: result.grad_norm },
+        tokens: result.num_tokens,
+      };
+    },
+    [Symbol.asyncDispose]: () => engine.close(),
+  };
+}
