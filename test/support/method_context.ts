@@ -1,8 +1,7 @@
-// A Context for tests of methods: a tabular policy in place of the engine, and lists that keep what was reported.
+// A Context for tests of methods, around a tabular policy or a small real engine: lists keep what was reported.
 
-import type { TokenRow } from '../../src/engine/types.js';
+import type { TokenRow, Trainer } from '../../src/engine/types.js';
 import type { Context, Generation, Metrics, TrainSettings } from '../../src/methods/method.js';
-import type { TabularTrainer } from './tabular_trainer.js';
 
 export interface TestContext extends Context {
   records: Metrics[];
@@ -15,7 +14,7 @@ export interface ContextOptions extends Partial<Omit<Context, 'train' | 'engine'
 }
 
 export function methodContext(
-  engine: TabularTrainer,
+  engine: Trainer,
   rows: readonly TokenRow[],
   { train, ...rest }: ContextOptions = {},
 ): TestContext {
