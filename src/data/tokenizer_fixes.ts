@@ -2,6 +2,7 @@
 // has a case for every one: a cure whose case passes without it can go.
 
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
+import { splitter } from './added_tokens.js';
 import type { AddedToken } from './tokenizer_json.js';
 import { splitWords } from './word_split.js';
 
@@ -11,9 +12,10 @@ export interface Library {
   decode(ids: readonly number[], options: { skip_special_tokens: boolean }): string;
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
-  readonly pre_tokenizer: unknown;
-  readonly decoder: unknown;
-  readonly model: unknown;
+  readonly normalizer: ((text: string) => string) | null;
+  readonly pre_tokenizer: ((text: string, options: { section_index: number }) => string[]) | null;
+  readonly model: (pieces: readonly string[]) => string[];
+  readonly decoder: (((tokens: readonly string[]) => string) & { end_of_word_suffix?: unknown }) | null;
 }
 
 export function createLibrary(json: { added_tokens: readonly AddedToken[] }, config: object): Library {
@@ -26,7 +28,9 @@ export function createLibrary(json: { added_tokens: readonly AddedToken[] }, con
 function applyFixes(library: Library, added: readonly AddedToken[]): void {
   fixWhiteSpace(library.pre_tokenizer);
   fixByteFallback(library.decoder);
-  fixAddedTokens(library, added);
+  const normalized = normalizedTexts(library, added);
+  fixAddedTokens(library, added, normalized);
+  fixAddedDecoding(library, normalized);
 }
 
 /** \s of JavaScript holds U+FEFF and lacks U+0085; that of Python's regular expressions is Unicode's White_Space. */
@@ -64,68 +68,51 @@ class RunDecoder extends TextDecoder {
   }
 }
 
-/** single_word is ignored by the library, and lstrip and rstrip reach into neighbours that are added tokens themselves. */
-function fixAddedTokens(library: Library, added: readonly AddedToken[]): void {
-  const odd = added.filter(({ single_word, lstrip, rstrip }) => single_word || lstrip || rstrip);
-  if (odd.length === 0) return;
-  const rules = new Map(odd.map((token) => [token.content, token]));
-  for (const name of ['splitter_unnormalized', 'splitter_normalized']) {
-    const splitter: unknown = Reflect.get(library, name);
-    if (typeof splitter !== 'object' || splitter === null || !('trie' in splitter)) continue;
-    const longestAt = longestMatch(splitter.trie);
-    Reflect.set(splitter, 'split', (text: string) => splitAdded(text, longestAt, rules));
-  }
-  // The splitters have stripped; the library would do it again.
-  const tokens: unknown = Reflect.get(library, 'added_tokens');
-  for (const token of Array.isArray(tokens) ? tokens : []) Object.assign(token, { lstrip: false, rstrip: false });
+/** content → the text that is looked for once the text is normalised; of the tokens for which this is another. */
+function normalizedTexts({ normalizer }: Library, added: readonly AddedToken[]): Map<string, string> {
+  if (normalizer === null) return new Map();
+  const texts = added
+    .filter((token) => isNormalized(token))
+    .map(({ content }): [string, string] => [content, normalizer(content)]);
+  return new Map(texts.filter(([content, text]) => text !== content && text !== ''));
 }
 
-type Match = (text: string, begin: number) => string | undefined;
+const isNormalized = ({ normalized, special }: AddedToken) => normalized ?? !special;
 
-/** The longest added token that begins at a place, from the library's own tree of them. */
-function longestMatch(trie: unknown): Match {
-  return (text, begin) => {
-    let found: string | undefined;
-    let node: unknown = trie;
-    for (let place = begin; place < text.length; ++place) {
-      node = typeof node === 'object' && node !== null ? Reflect.get(node, text.charAt(place)) : undefined;
-      if (typeof node !== 'object' || node === null) break;
-      const end: unknown = Reflect.get(node, 'end');
-      if (typeof end === 'string') found = end;
-    }
-    return found;
-  };
+/**
+ * The library ignores single_word, lets lstrip and rstrip reach into neighbours, and takes any text that equals an added token for it, also where
+ * that was refused. Here is its encode_text with a splitter of our own.
+ */
+function fixAddedTokens(library: Library, added: readonly AddedToken[], normalized: ReadonlyMap<string, string>): void {
+  const { normalizer, pre_tokenizer, model } = library;
+  const late = added.filter(isNormalized);
+  const splitRaw = splitter(
+    new Map(added.filter((token) => !late.includes(token)).map((token) => [token.content, token])),
+  );
+  const splitNormalized = splitter(
+    new Map(late.map((token) => [normalized.get(token.content) ?? token.content, token])),
+  );
+  const encodeText = (text: string | null): string[] | null =>
+    text === null
+      ? null
+      : splitRaw(text).flatMap((section, place) => {
+          if (section.token !== undefined) return [section.text];
+          const pieces = splitNormalized(normalizer === null ? section.text : normalizer(section.text));
+          return pieces.flatMap((piece, inner) => {
+            if (piece.token !== undefined) return [piece.text];
+            if (piece.text === '') return [];
+            // Metaspace's prepend_scheme first asks for the place.
+            const section_index = place + inner;
+            return model(pre_tokenizer === null ? [piece.text] : pre_tokenizer(piece.text, { section_index }));
+          });
+        });
+  Reflect.set(library, 'encode_text', encodeText);
 }
 
-const endsWithWord = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
-const startsWithWord = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
-const isSpace = /^\p{White_Space}$/u;
-
-/** As added_vocabulary.rs of tokenizers does it: leftmost longest, refused inside a word, white space taken along. */
-function splitAdded(text: string, longestAt: Match, rules: ReadonlyMap<string, AddedToken>): string[] {
-  const sections: string[] = [];
-  let begin = 0; // of what no token has taken
-  for (let place = 0; place < text.length; ) {
-    const token = longestAt(text, place);
-    if (token === undefined) {
-      place += 1;
-      continue;
-    }
-    let [start, end] = [place, place + token.length];
-    place = end;
-    const rule = rules.get(token);
-    if (
-      rule?.single_word &&
-      (endsWithWord.test(text.slice(Math.max(0, start - 2), start)) || startsWithWord.test(text.slice(end, end + 2)))
-    )
-      continue;
-    if (rule?.lstrip) while (start > begin && isSpace.test(text.charAt(start - 1))) start -= 1;
-    if (rule?.rstrip) while (end < text.length && isSpace.test(text.charAt(end))) end += 1;
-    if (start > begin) sections.push(text.slice(begin, start));
-    sections.push(token);
-    begin = end;
-    place = Math.max(place, end);
-  }
-  if (begin < text.length) sections.push(text.slice(begin));
-  return sections;
+/** Python decodes an added token that is looked for in normalised text as that text: a ▁ before it is a space. */
+function fixAddedDecoding(library: Library, normalized: ReadonlyMap<string, string>): void {
+  const { decoder } = library;
+  if (normalized.size === 0 || decoder === null) return;
+  const decode = (tokens: readonly string[]) => decoder(tokens.map((token) => normalized.get(token) ?? token));
+  Reflect.set(library, 'decoder', Object.assign(decode, { end_of_word_suffix: decoder.end_of_word_suffix }));
 }

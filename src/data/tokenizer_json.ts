@@ -25,7 +25,7 @@ const tokenizerJson = z.looseObject({
   pre_tokenizer: part,
   post_processor: part,
   decoder: part,
-  model: z.looseObject({ vocab: z.unknown(), merges: z.unknown() }),
+  model: z.looseObject({ vocab: z.unknown().optional(), merges: z.unknown().optional() }),
 });
 
 /** A token is its text, or an object with it. */
@@ -93,7 +93,10 @@ function parse<T>(shape: z.ZodType<T>, value: unknown, file: string): T {
   const parsed = shape.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw dataError(`${file}: ${issue?.path.join('.') || 'the file'}: ${clip(issue?.message ?? 'damaged')}`, hint);
+  throw dataError(
+    `${file}: ${issue?.path.join('.') || 'the file'}: ${clip(issue?.message.replace(/^Invalid input: /, '') ?? 'damaged')}`,
+    hint,
+  );
 }
 
 /** By hand: a vocabulary has 10⁵ entries and more. */

@@ -3,7 +3,7 @@
 // checked: then nothing ever joins across such a cut, and the order of merges on either side does not depend on the other.
 
 const crosses = /[^▁]▁/u;
-const cuts = /(?<=[^▁])(?=▁)/u;
+const words = /▁+[^▁]*|[^▁]+/gu;
 
 export function splitWords(model: unknown): void {
   if (typeof model !== 'function' || !('merges' in model) || !('encode' in model)) return;
@@ -12,6 +12,6 @@ export function splitWords(model: unknown): void {
   const joined = merges.map((merge: unknown) => (Array.isArray(merge) ? merge.join('') : String(merge)));
   if (!joined.some((token) => token.startsWith('▁')) || joined.some((token) => crosses.test(token))) return;
   const encodeAll = (pieces: readonly string[]): unknown =>
-    Reflect.apply(encode, model, [pieces.flatMap((piece) => piece.split(cuts))]);
+    Reflect.apply(encode, model, [pieces.flatMap((piece) => piece.match(words) ?? [])]);
   Reflect.set(model, 'encode', encodeAll);
 }
