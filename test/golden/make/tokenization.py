@@ -162,19 +162,18 @@ def collator(prompt: list[int], real: list[int], sampled: list[int], tail: list[
     return dict(prompt_ids=prompt, real_ids=real, generated_ids=generated)
 
 
-def compat_pairs(t, eos: int) -> list[dict]:
+def compat_pairs(t, chat: dict, eos: int) -> list[dict]:
     ids = lambda text: t.encode(text, add_special_tokens=False).ids
-    prompt, real = ids(STORY[0]), ids(STORY[1]) + [eos]
     chat_tail = [eos, *ids("x</s>\n")[2:], eos]
+    assert chat["response_ids"][-3:] == chat_tail
+    rows = dict(prompt_response=(ids(STORY[0]), ids(STORY[1]) + [eos], [eos]), messages=(chat["prompt_ids"], chat["response_ids"], chat_tail))
     cases = []
-    for kind, end in (("prompt_response", [eos]), ("messages", chat_tail)):
+    for kind, (prompt, real, tail) in rows.items():
+        whole = len(prompt) + len(real)
         for sampled in ([7, 8, 9, eos], [7, 8, 9], list(range(10, 60)), [eos]):
-            for lengths in ((512, 128), (len(prompt) + len(real), 6), (len(prompt) + len(real) - 1, 6), (24, 8)):
-                cases.append(dict(kind=kind, sampled=sampled, max_length=lengths[0], max_prompt_length=lengths[1]))
-    for case in cases:
-        body = real if case["kind"] == "prompt_response" else real[:-1] + chat_tail
-        tail = [eos] if case["kind"] == "prompt_response" else chat_tail
-        case |= dict(tail=tail, real=body, prompt=prompt, pair=collator(prompt, body, case["sampled"], tail, eos, case["max_length"], case["max_prompt_length"]))
+            for max_length, max_prompt_length in ((512, 128), (whole, 6), (whole - 1, 6), (20, 8), (whole + 20, whole - 1)):
+                cases.append(dict(kind=kind, sampled=sampled, max_length=max_length, max_prompt_length=max_prompt_length,
+                                  pair=collator(prompt, real, sampled, tail, eos, max_length, max_prompt_length)))
     return cases
 
 
@@ -209,7 +208,7 @@ def main(data: pathlib.Path) -> None:
         real={name: describe(t, TEXTS, []) for name, t in real.items()},
         tiny={name: dict(tokenizer=json.loads(t.to_str())) | describe(t, TEXTS + ODD_TEXTS, ODD_IDS[name]) for name, t in tiny.items()},
         templates=TEMPLATES, special_tokens={n: getattr(zephyr, n) for n in ("bos_token", "eos_token")}, chats=chats,
-        story=STORY, chat=CHAT, rows=rows, compat_pairs=compat_pairs(real["zephyr"], 2))
+        story=STORY, chat=CHAT, rows=rows, compat_pairs=compat_pairs(real["zephyr"], rows["zephyr"]["messages_compat"], 2))
     path = GOLDEN / "tokenization.json"
     text = json.dumps(content, separators=(",", ":")).replace('},"', '},\n"')
     assert json.loads(text) == json.loads(json.dumps(content))
