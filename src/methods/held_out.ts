@@ -53,9 +53,10 @@ export class HeldOut {
     const tokens = held_out.reduce((sum, row) => sum + row.response_ids.length, 0);
     const metrics: Record<string, number> = { 'eval/loss': -real.reduce((sum, row) => sum + row.logprob, 0) / tokens };
     if (baseline.length > 0) {
-      const gaps = scored
-        .slice(held_out.length)
-        .map((generated, place) => (real[place]?.logprob ?? Number.NaN) - generated.logprob);
+      const gaps = scored.slice(held_out.length).map((generated, place) => {
+        const index = this.#asked[place]?.index ?? -1; // prompts without room for an answer were not asked
+        return (real[index]?.logprob ?? Number.NaN) - generated.logprob;
+      });
       metrics['eval/logp_gap'] = mean(gaps);
     }
     return metrics;
