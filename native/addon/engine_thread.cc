@@ -120,7 +120,8 @@ void EngineThread::deliver(Napi::Env env, Napi::Function, EngineThread* self, Me
     } else {
       self->deliver_tokens(env, *message->task, message->tokens);
     }
-  } catch (const Napi::Error&) {  // a worker thread is being terminated: it makes no more values, and nobody waits for them
+  } catch (
+      const Napi::Error&) {  // a worker thread is being terminated: it makes no more values, and nobody waits for them
   }
 }
 

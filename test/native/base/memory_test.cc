@@ -1,0 +1,80 @@
+// What is held is counted by purpose, limits hold, and an arena that counts needs what one with memory uses.
+#include "base/memory.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace gleaner::test {
+namespace {
+
+TEST_CASE("blocks are counted while they live, moved ones once") {
+  Memory memory;
+  {
+    Buffer a = memory.allocate(Purpose::weights, 1000);
+    Buffer b = memory.allocate(Purpose::head, 500);
+    CHECK(memory.current_bytes() == 1500);
+    CHECK(memory.bytes_of(Purpose::weights) == 1000);
+    for (size_t i = 0; i < 1000; ++i) CHECK(a.data()[i] == std::byte{0});
+    Buffer c = std::move(a);
+    CHECK(c.bytes() == 1000);
+    CHECK(a.data() == nullptr);  // NOLINT(bugprone-use-after-move): what is left is empty
+    b = std::move(c);            // the 500 are given back
+    CHECK(memory.current_bytes() == 1000);
+    CHECK(memory.bytes_of(Purpose::head) == 0);
+    CHECK(memory.bytes_of(Purpose::weights) == 1000);
+  }
+  CHECK(memory.current_bytes() == 0);
+  CHECK(memory.peak_bytes() == 1500);
+  memory.reset_peak();
+  CHECK(memory.peak_bytes() == 0);
+  CHECK(memory.allocate(Purpose::head, 0).data() == nullptr);
+}
+
+TEST_CASE("a limit is kept, and the error says what needs how much") {
+  Memory memory(10'000'000);
+  const Buffer first = memory.allocate(Purpose::gradients, 9'000'000);
+  try {
+    memory.allocate(Purpose::kv_cache, 1'000'001);
+    FAIL("it was allocated");
+  } catch (const Error& error) {
+    CHECK(error.code == "ERR_GLEANER_MEMORY");
+    CHECK(std::string(error.what()) == "kv_cache needs 2 MB, but 9 MB of the 10 MB memory limit are in use");
+    CHECK(!error.hint.empty());
+  }
+  CHECK(memory.current_bytes() == 9'000'000);
+  CHECK(memory.allocate(Purpose::kv_cache, 1'000'000).bytes() == 1'000'000);
+}
+
+TEST_CASE("what no machine has is an error, not a crash") {
+  Memory memory;
+  CHECK_THROWS_AS(memory.allocate(Purpose::weights, size_t{1} << 60), Error);
+  CHECK(memory.current_bytes() == 0);
+}
+
+TEST_CASE("an arena counts what it hands out, aligned, and refuses to hand out more than it has") {
+  const auto lay_out = [](Arena& arena) {
+    arena.tensor(3, 5);
+    const size_t mark = arena.mark();
+    arena.tensor(100, 7);
+    arena.rewind(mark);
+    return arena.tensor(2, 9);
+  };
+  Arena counting;
+  CHECK(!lay_out(counting));
+  CHECK(counting.counting());
+  CHECK(counting.high_water() == 64 + 2816);
+  Memory memory;
+  const Buffer buffer = memory.allocate(Purpose::activations, counting.high_water());
+  Arena arena(buffer.data(), buffer.bytes());
+  const Tensor last = lay_out(arena);
+  CHECK(last.f32() == buffer.f32() + 16);
+  CHECK(arena.high_water() == counting.high_water());
+  CHECK_THROWS_AS(arena.tensor(1000, 1000), Error);
+}
+
+}  // namespace
+}  // namespace gleaner::test
