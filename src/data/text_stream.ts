@@ -1,11 +1,9 @@
-// Ids one by one to text piece by piece. A token's text depends on those before it (bytes of one character, a leading space), so a window of
-// the last ones is decoded anew, and what is incomplete waits.
+// Ids one by one to text piece by piece. A token's text depends on those before it (bytes of one character, a leading space), so it is decoded
+// with what was given out last, and what is incomplete waits.
 
 export class TextStream {
+  /** The ids whose text was given out last, then those that wait. */
   #ids: number[];
-  /** The window begins here: a place where text was safe. */
-  #begin = 0;
-  /** Text up to here was given out. */
   #given: number;
 
   constructor(
@@ -31,13 +29,11 @@ export class TextStream {
   }
 
   #texts(): [old: string, all: string] {
-    const window = this.#ids.slice(this.#begin);
-    return [this.decode(window.slice(0, this.#given - this.#begin)), this.decode(window)];
+    return [this.decode(this.#ids.slice(0, this.#given)), this.decode(this.#ids)];
   }
 
   #give(text: string): string {
     this.#ids = this.#ids.slice(this.#given);
-    this.#begin = 0;
     this.#given = this.#ids.length;
     return text;
   }

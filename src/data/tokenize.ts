@@ -1,22 +1,13 @@
-// Rows to the ids that are trained. Prompt and response are tokenised apart; BOS and EOS are put in here and nowhere else; what is too long is
-// cut and what cannot be trained on is dropped, both counted.
+// Rows to the ids that are trained: what is too long is cut, what cannot be trained on is dropped, both counted.
 
-import { renderChat, splitChat } from './chat.js';
-import { clip, dataError, show } from './errors.js';
-import { type FittedIds, fitCompatPair, fitSampledPair, type Sampled } from './fit_pair.js';
-import type { Message, Row } from './rows.js';
-import { type ChatTemplate, chatTemplate, type TemplateName } from './template.js';
+import { clip } from './errors.js';
+import { type FittedIds, fitCompatPair, fitSampledPair, type PairIds, type Sampled } from './fit_pair.js';
+import { type Dropped, RowEncoder, type TokenizeSettings } from './row_encoder.js';
+import type { Row } from './rows.js';
 import type { Tokenizer } from './tokenizer.js';
-import { cutPrompt, type Lengths, truncate } from './truncate.js';
+import { cutPrompt, truncate } from './truncate.js';
 
-export interface TokenizeSettings extends Lengths {
-  template: TemplateName;
-  /** auto: where the tokenizer puts one, before prompts that are no chat. */
-  bos: 'auto' | 'always' | 'never';
-  eos_token_id: number;
-  /** Of the model: an id that is not below it is an error. */
-  vocab: number;
-}
+export type { TokenizeSettings } from './row_encoder.js';
 
 export interface TokenizedRow {
   id: string;
@@ -33,48 +24,32 @@ export interface TokenizeCounts {
   dropped: Record<string, number>;
 }
 
-interface Parts {
-  prompt_ids: number[];
-  response_ids: number[];
-  /** What ends an answer of this row (paper_compat). */
-  tail: readonly number[];
-}
-
-interface Dropped {
-  refused: string;
-  why: string;
-}
-
 export class RowTokenizer {
   readonly counts: TokenizeCounts = { read: 0, kept: 0, prompts_cut: 0, responses_cut: 0, dropped: {} };
   /** For each reason of counts.dropped the first row that it met. */
   readonly firstDropped: Record<string, string> = {};
+  readonly #encoder: RowEncoder;
+  /** Stays at the start of a prompt that is cut. */
+  readonly #bos: number | undefined;
   /** paper_compat: rows whose ỹ is not simply the sample and EOS, by id. */
   readonly #compatRows = new Map<string, { tail: readonly number[]; cut: boolean }>();
-  #template: ChatTemplate | undefined | 'unread' = 'unread';
 
   /** Without a tokenizer only rows of ids can be read. */
   constructor(
-    private readonly tokenizer: Tokenizer | undefined,
+    tokenizer: Tokenizer | undefined,
     private readonly settings: TokenizeSettings,
   ) {
-    const { eos_token_id, vocab, bos } = settings;
-    if (eos_token_id >= vocab)
-      throw dataError(`the EOS id ${eos_token_id} is not below the model's vocabulary of ${vocab}`, foreignTokenizer);
-    if (bos === 'always' && tokenizer !== undefined && tokenizer.bos_token_id === undefined)
-      throw dataError(`${tokenizer.path}: bos: always, but this tokenizer has no BOS`, 'Set bos: auto.');
+    this.#encoder = new RowEncoder(tokenizer, settings);
+    this.#bos = tokenizer?.bos_token_id;
   }
 
   /** What is trained of a row; undefined: it was dropped, and counted. */
   tokenize(row: Row): TokenizedRow | undefined {
     this.counts.read += 1;
-    const parts = this.#parts(row);
+    const parts = this.#encoder.encode(row);
     if ('refused' in parts) return this.#drop(row.id, parts);
-    if (parts.prompt_ids.length === 0)
-      return this.#drop(row.id, { refused: 'empty_prompt', why: 'no token in its prompt' });
-    this.#checkIds(row.id, parts.prompt_ids);
-    this.#checkIds(row.id, parts.response_ids);
-    const cut = truncate(parts.prompt_ids, parts.response_ids, this.settings, this.tokenizer?.bos_token_id);
+    const { tail } = parts;
+    const cut = truncate(parts.prompt_ids, parts.response_ids, this.settings, this.#bos);
     if (cut.response_ids.length === 0)
       return this.#drop(row.id, {
         refused: 'no_room',
@@ -83,178 +58,34 @@ export class RowTokenizer {
     this.counts.kept += 1;
     if (cut.prompt_cut) this.counts.prompts_cut += 1;
     if (cut.response_cut) this.counts.responses_cut += 1;
-    if (this.settings.paper_compat && (cut.response_cut || parts.tail.length > 1))
-      this.#compatRows.set(row.id, { tail: parts.tail, cut: cut.response_cut });
+    if (this.settings.paper_compat && (cut.response_cut || tail.length > 1))
+      this.#compatRows.set(row.id, { tail, cut: cut.response_cut });
     return { id: row.id, prompt_ids: cut.prompt_ids, response_ids: cut.response_ids };
   }
 
   /** For generation: what stands before a row's (last) response. The text is whole, the ids are cut where there is too little room. */
   prompt(row: Row): { id: string; prompt: string; prompt_ids: number[] } | undefined {
     this.counts.read += 1;
-    const found = this.#prompt(row);
+    const found = this.#encoder.encodePrompt(row);
     if ('refused' in found) return this.#drop(row.id, found);
-    if (found.prompt_ids.length === 0)
-      return this.#drop(row.id, { refused: 'empty_prompt', why: 'no token in its prompt' });
-    this.#checkIds(row.id, found.prompt_ids);
+    const { prompt, prompt_ids: whole } = found;
     const { max_length, max_new_tokens } = this.settings;
-    const fits = found.prompt_ids.length + (max_new_tokens ?? 0) <= max_length;
-    const prompt_ids = fits
-      ? found.prompt_ids
-      : cutPrompt(found.prompt_ids, this.settings, this.tokenizer?.bos_token_id);
+    const fits = whole.length + (max_new_tokens ?? 0) <= max_length;
+    const prompt_ids = fits ? whole : cutPrompt(whole, this.settings, this.#bos);
     this.counts.kept += 1;
-    if (prompt_ids.length < found.prompt_ids.length) this.counts.prompts_cut += 1;
-    return { id: row.id, prompt: found.prompt, prompt_ids };
+    if (prompt_ids.length < whole.length) this.counts.prompts_cut += 1;
+    return { id: row.id, prompt, prompt_ids };
   }
 
   /**
    * What is trained of a prompt, its demonstration and an answer sampled to it. ỹ stays exactly what was sampled, cut to what is left of
-   * max_length. paper_compat decides on truncation here, by the longer answer, and ends ỹ as a demonstration ends.
+   * max_length. paper_compat decides on truncation here, by the longer answer, and ends ỹ as a demonstration ends; a prompt may then be
+   * sampled from at up to max_length + max_new_tokens positions.
    */
-  fitPair(
-    row: { id: string; prompt_ids: ArrayLike<number>; response_ids: ArrayLike<number> },
-    generated: Sampled,
-  ): FittedIds {
+  fitPair(row: PairIds & { id: string }, generated: Sampled): FittedIds {
     if (!this.settings.paper_compat) return fitSampledPair(row, generated, this.settings.max_length);
-    const { eos_token_id } = this.settings;
-    const known = this.#compatRows.get(row.id) ?? { tail: [eos_token_id], cut: false };
+    const known = this.#compatRows.get(row.id) ?? { tail: [this.settings.eos_token_id], cut: false };
     return fitCompatPair(row, generated, { ...this.settings, ...known });
-  }
-
-  #parts(row: Row): Parts | Dropped {
-    const { eos_token_id } = this.settings;
-    const tail = [eos_token_id];
-    switch (row.kind) {
-      case 'ids':
-        if (row.response_ids.length === 0) return emptyResponse;
-        return { prompt_ids: [...row.prompt_ids], response_ids: [...row.response_ids], tail };
-      case 'prompt_response': {
-        const answer = this.#answer(row.id, row.prompt, row.response);
-        if (answer.length === 0) return emptyResponse;
-        return {
-          prompt_ids: this.#withBos(this.#encode(row.id, row.prompt)),
-          response_ids: this.#withEos(answer),
-          tail,
-        };
-      }
-      case 'text': {
-        const ids = this.#withBos(this.#encode(row.id, row.text));
-        if (ids.length < 2) return emptyResponse;
-        return { prompt_ids: ids.slice(0, 1), response_ids: this.#withEos(ids.slice(1)), tail };
-      }
-      case 'messages':
-        return this.#chat(row.id, row.messages);
-      case 'prompt':
-        throw dataError(
-          `row ${row.id}: a prompt without a response`,
-          'Training needs a response; `gleaner generate` does not.',
-        );
-      default:
-        return row satisfies never;
-    }
-  }
-
-  #chat(id: string, messages: readonly Message[]): Parts | Dropped {
-    const { paper_compat, eos_token_id } = this.settings;
-    const split = splitChat(messages, paper_compat);
-    if (split.answer === undefined)
-      return { refused: 'no_assistant_answer', why: 'its last message is not the assistant’s' };
-    if (split.answer.content === '') return emptyResponse;
-    const template = this.#chatTemplate(id);
-    const chat = renderChat(split, template);
-    if ('refused' in chat) return chat;
-    const prompt_ids = this.#chatPrompt(id, chat.prompt, template);
-    const answer = this.#answer(id, chat.prompt, chat.answer);
-    // The template's own EOS, where there is one; what stands behind it is white space that no model writes.
-    const end = template === undefined ? 0 : this.#ownEnd(answer);
-    if (answer.length === 0 || end === 1) return emptyResponse;
-    const response_ids = this.#withEos(paper_compat || end === 0 ? answer : answer.slice(0, end));
-    return { prompt_ids, response_ids, tail: end === 0 ? [eos_token_id] : response_ids.slice(end - 1) };
-  }
-
-  #prompt(row: Row): { prompt: string; prompt_ids: number[] } | Dropped {
-    switch (row.kind) {
-      case 'ids':
-        return { prompt: this.tokenizer?.decode(row.prompt_ids) ?? '', prompt_ids: [...row.prompt_ids] };
-      case 'prompt':
-      case 'prompt_response':
-        return { prompt: row.prompt, prompt_ids: this.#withBos(this.#encode(row.id, row.prompt)) };
-      case 'text': {
-        const prompt_ids = this.#withBos(this.#encode(row.id, row.text)).slice(0, 1);
-        return { prompt: this.#needed(row.id).decode(prompt_ids), prompt_ids };
-      }
-      case 'messages': {
-        const { before } = splitChat(row.messages, this.settings.paper_compat);
-        const template = this.#chatTemplate(row.id);
-        if (before.length === 0) return { refused: 'empty_prompt', why: 'no message before its answer' };
-        const chat = renderChat({ before, answer: undefined }, template);
-        if ('refused' in chat) return chat;
-        return { prompt: chat.prompt, prompt_ids: this.#chatPrompt(row.id, chat.prompt, template) };
-      }
-      default:
-        return row satisfies never;
-    }
-  }
-
-  /** A template writes BOS itself where its model wants one. */
-  #chatPrompt(id: string, prompt: string, template: ChatTemplate | undefined): number[] {
-    const ids = this.#encode(id, prompt);
-    return template === undefined || this.settings.bos === 'always' ? this.#withBos(ids) : ids;
-  }
-
-  #withBos(ids: number[]): number[] {
-    const { bos } = this.settings;
-    const id = this.tokenizer?.bos_token_id;
-    const wanted = bos === 'always' || (bos === 'auto' && this.tokenizer?.adds_bos === true);
-    return wanted && id !== undefined && ids[0] !== id ? [id, ...ids] : ids;
-  }
-
-  /** The released code appends EOS behind whatever is there. */
-  #withEos(ids: number[]): number[] {
-    const { eos_token_id, paper_compat } = this.settings;
-    return ids.at(-1) === eos_token_id && !paper_compat ? ids : [...ids, eos_token_id];
-  }
-
-  /** Length of an answer up to and with the EOS behind which only white space stands; 0: there is none. */
-  #ownEnd(ids: readonly number[]): number {
-    const end = ids.lastIndexOf(this.settings.eos_token_id) + 1;
-    const rest = this.tokenizer?.decode(ids.slice(end), { skip_special_tokens: false }) ?? '';
-    return rest.trim() === '' ? end : 0;
-  }
-
-  /** The answer as it goes on from its prompt; the released code tokenises it as a text of its own. */
-  #answer(id: string, before: string, text: string): number[] {
-    const tokenizer = this.#needed(id);
-    return this.settings.paper_compat ? tokenizer.encode(text) : tokenizer.encodeAfter(before, text);
-  }
-
-  #encode(id: string, text: string): number[] {
-    return this.#needed(id).encode(text);
-  }
-
-  #needed(id: string): Tokenizer {
-    if (this.tokenizer !== undefined) return this.tokenizer;
-    throw dataError(
-      `row ${id} holds text, and there is no tokenizer`,
-      'Set tokenizer: DIR, or give rows of prompt_ids and response_ids.',
-    );
-  }
-
-  #chatTemplate(id: string): ChatTemplate | undefined {
-    if (this.#template !== 'unread') return this.#template;
-    const tokenizer = this.#needed(id);
-    const eosToken = tokenizer.token(this.settings.eos_token_id) ?? tokenizer.special_tokens.eos_token ?? '';
-    this.#template = chatTemplate(this.settings.template, tokenizer, eosToken);
-    return this.#template;
-  }
-
-  #checkIds(id: string, ids: readonly number[]): void {
-    const wrong = ids.find((token) => token >= this.settings.vocab);
-    if (wrong === undefined) return;
-    const token = this.tokenizer?.token(wrong);
-    throw dataError(
-      `row ${id}: the token id ${wrong}${token === undefined ? '' : ` (${show(token)})`} is not below the model's vocabulary of ${this.settings.vocab}`,
-      foreignTokenizer,
-    );
   }
 
   #drop(id: string, { refused, why }: Dropped): undefined {
@@ -262,6 +93,3 @@ export class RowTokenizer {
     this.firstDropped[refused] ??= `row ${id}: ${clip(why)}`;
   }
 }
-
-const foreignTokenizer = 'The tokenizer does not belong to the model: see model and tokenizer.';
-const emptyResponse: Dropped = { refused: 'empty_response', why: 'no token in its response' };

@@ -9,7 +9,7 @@ import { createLibrary, type Library } from './tokenizer_fixes.js';
 import { readTokenizerFiles, type TokenizerFiles, textOf } from './tokenizer_json.js';
 
 /** One text of more characters would take minutes and gigabytes. */
-export const maxTextLength = 2 ** 22;
+export const maxTextLength = 2 ** 20;
 
 export class Tokenizer {
   /** Highest id + 1. */

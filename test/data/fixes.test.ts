@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { Tokenizer as Library } from '@huggingface/tokenizers';
+import { splitWords } from '../../src/data/word_split.js';
 import { suite } from '../support/suite.js';
 import { readTokenization, tinyTokenizer } from './golden.js';
 
@@ -95,5 +96,18 @@ suite('fixes of the tokenizer library', (test) => {
     const tokenizer = await tinyTokenizer('tiny-pieces');
     for (const text of [...golden.texts, ...golden.odd_texts])
       assert.deepEqual(tokenizer.encode(text), python('tiny-pieces', text).ids, JSON.stringify(text));
+  });
+
+  test('where a merge reaches over a ▁, the text stays whole', () => {
+    const encoded = (merges: string[]) => {
+      const seen: unknown[] = [];
+      const model = Object.assign(() => {}, { merges, encode: (pieces: unknown) => seen.push(pieces) });
+      splitWords(model);
+      model.encode(['▁▁in▁the', '▁']);
+      return seen;
+    };
+    assert.deepEqual(encoded(['▁ t', 'i n']), [['▁▁in', '▁the', '▁']]);
+    assert.deepEqual(encoded(['▁ t', 'n ▁']), [['▁▁in▁the', '▁']]);
+    assert.deepEqual(encoded(['i n']), [['▁▁in▁the', '▁']], 'no word begins with it');
   });
 });

@@ -185,6 +185,27 @@ suite('rows that are dropped', (test) => {
   });
 });
 
+suite('paper_compat', (test) => {
+  const compat = { paper_compat: true };
+  test('EOS is appended behind whatever is there', async () => {
+    const tokenizer = await tinyTokenizer('tiny-pieces');
+    const ends = (row: Row, changes: object = compat) => one(tokenizer, row, changes)?.response_ids.slice(-2);
+    assert.deepEqual(ends({ kind: 'prompt_response', id: 'o', prompt, response: `${response}</s>` }), [2, 2]);
+    assert.deepEqual(ends({ kind: 'ids', id: 'i', prompt_ids: [5], response_ids: [6, 7] }), [6, 7], 'but ids stay');
+  });
+  test('a system message stays; without one there is an empty one', async () => {
+    const tokenizer = await tinyTokenizer('tiny-pieces');
+    const textOf = (messages: typeof golden.chat) => {
+      const rows = new RowTokenizer(tokenizer, { ...settings, ...compat });
+      return rows.prompt({ kind: 'messages', id: 'm', messages })?.prompt;
+    };
+    const system = { role: 'system', content: 'Be brief.' };
+    assert.equal(textOf(golden.chat), '<|system|>\n</s>\n<|user|>\nWhat is a fox?</s>\n<|assistant|>\n');
+    const given = '<|system|>\nBe brief.</s>\n<|user|>\nWhat is a fox?</s>\n<|assistant|>\n';
+    assert.equal(textOf([system, ...golden.chat]), given);
+  });
+});
+
 suite('rows that are refused', (test) => {
   const refused = (
     tokenizer: Tokenizer | undefined,
@@ -207,6 +228,10 @@ suite('rows that are refused', (test) => {
       vocab: 9,
     });
     await refused(undefined, story, /EOS id 2 is not below/, { vocab: 2 });
+  });
+  test('a text of no sensible length', async () => {
+    const long: Row = { kind: 'prompt_response', id: 'l', prompt, response: 'x'.repeat(2 ** 20 + 1) };
+    await refused(await tinyTokenizer('tiny-pieces'), long, /row l: 1048577 characters in one text/);
   });
   test('text without a tokenizer; ids need none', async () => {
     await refused(undefined, story, /row s holds text, and there is no tokenizer/);

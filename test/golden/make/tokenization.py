@@ -170,8 +170,9 @@ def compat_pairs(t, chat: dict, eos: int) -> list[dict]:
     cases = []
     for kind, (prompt, real, tail) in rows.items():
         whole = len(prompt) + len(real)
-        for sampled in ([7, 8, 9, eos], [7, 8, 9], list(range(10, 60)), [eos]):
-            for max_length, max_prompt_length in ((512, 128), (whole, 6), (whole - 1, 6), (20, 8), (whole + 20, whole - 1)):
+        for sampled in ([7, 8, 9, eos], [7, 8, 9], list(range(10, 17)), list(range(10, 60)), [eos]):
+            for max_length, max_prompt_length in ((512, 128), (whole, 6), (whole - 1, 6), (20, 8), (whole + 20, whole - 1),
+                                                  (whole, len(prompt) + 3), (len(prompt) + 10, len(prompt) + 5)):
                 cases.append(dict(kind=kind, sampled=sampled, max_length=max_length, max_prompt_length=max_prompt_length,
                                   pair=collator(prompt, real, sampled, tail, eos, max_length, max_prompt_length)))
     return cases
