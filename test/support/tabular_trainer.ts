@@ -31,6 +31,9 @@ export class TabularTrainer implements Trainer {
   #round: Table | undefined;
   #away = false;
   #updates = 0;
+  /** Probabilities by context, of one table. */
+  #cached: Table = new Map();
+  #cachedTable: Table | undefined;
   /** Of the last update, by context. */
   lastGradient: Table = new Map();
   /** Names of the calls, in order. */
@@ -105,6 +108,7 @@ export class TabularTrainer implements Trainer {
           logits.map((logit, token) => logit - step.learning_rate * (values[token] ?? 0)),
         );
       }
+      this.#cached.clear();
     }
     const result = {
       loss: broken ? Number.NaN : loss,
@@ -152,8 +156,10 @@ export class TabularTrainer implements Trainer {
   /** log π(response | prompt), a sum. */
   logprob(prompt_ids: TokenIds, response_ids: TokenIds): number {
     let sum = 0;
-    for (const [place, token] of [...response_ids].entries())
-      sum += Math.log(this.#probabilities(contextOf({ prompt_ids, response_ids }, place))[token] ?? 0);
+    for (let place = 0; place < response_ids.length; ++place) {
+      const probabilities = this.#probabilities(contextOf({ prompt_ids, response_ids }, place));
+      sum += Math.log(probabilities[response_ids[place] ?? 0] ?? 0);
+    }
     return sum;
   }
 
@@ -163,14 +169,14 @@ export class TabularTrainer implements Trainer {
 
   /** Adds scale · ∇ log π(response | prompt) to a gradient. */
   addGradient(gradient: Table, prompt_ids: TokenIds, response_ids: TokenIds, scale: number): void {
-    for (const [place, token] of [...response_ids].entries()) {
+    for (let place = 0; place < response_ids.length; ++place) {
       const context = contextOf({ prompt_ids, response_ids }, place);
       const probabilities = this.#probabilities(context);
       const values = gradient.get(context) ?? new Float64Array(this.options.vocab);
-      gradient.set(
-        context,
-        values.map((value, other) => value + scale * ((other === token ? 1 : 0) - (probabilities[other] ?? 0))),
-      );
+      const token = response_ids[place];
+      for (let other = 0; other < values.length; ++other)
+        values[other] = (values[other] ?? 0) + scale * ((other === token ? 1 : 0) - (probabilities[other] ?? 0));
+      gradient.set(context, values);
     }
   }
 
@@ -196,10 +202,8 @@ export class TabularTrainer implements Trainer {
     for (const [place, pair] of pairs.entries()) {
       const real = real_logprobs[place] ?? 0;
       const margin = objective.beta * (real - pair.ref_real - ((generated_logprobs[place] ?? 0) - pair.ref_generated));
-      const slope = { logistic: -1 / (1 + Math.exp(margin)), hinge: margin < 1 ? -1 : 0, linear: -1 }[objective.loss];
-      loss +=
-        { logistic: Math.log1p(Math.exp(-margin)), hinge: Math.max(0, 1 - margin), linear: -margin }[objective.loss] /
-        pairs.length;
+      const [value, slope] = pairLosses[objective.loss](margin);
+      loss += value / pairs.length;
       loss -= (objective.nll_weight * real) / realTokens;
       const scale = (objective.beta * slope) / pairs.length;
       this.addGradient(gradient, pair.prompt_ids, pair.real_ids, scale - objective.nll_weight / realTokens);
@@ -217,19 +221,34 @@ export class TabularTrainer implements Trainer {
   }
 
   #probabilities(context: string): Float64Array {
+    if (this.#cachedTable !== this.table) {
+      this.#cachedTable = this.table;
+      this.#cached.clear();
+    }
+    const known = this.#cached.get(context);
+    if (known) return known;
     const logits = this.#logits(context);
     const highest = Math.max(...logits);
     const weights = logits.map((logit) => Math.exp(logit - highest));
     const sum = weights.reduce((total, weight) => total + weight, 0);
-    return weights.map((weight) => weight / sum);
+    const probabilities = weights.map((weight) => weight / sum);
+    this.#cached.set(context, probabilities);
+    return probabilities;
   }
 }
+
+/** Loss and its slope. */
+const pairLosses = {
+  logistic: (margin: number) => [Math.log1p(Math.exp(-margin)), -1 / (1 + Math.exp(margin))],
+  hinge: (margin: number) => [Math.max(0, 1 - margin), margin < 1 ? -1 : 0],
+  linear: (margin: number) => [-margin, -1],
+} as const satisfies Record<string, (margin: number) => readonly [number, number]>;
 
 function contextOf(
   { prompt_ids, response_ids }: { prompt_ids: TokenIds; response_ids: TokenIds },
   place: number,
 ): string {
-  return `${[...prompt_ids].join(' ')} | ${[...response_ids].slice(0, place).join(' ')}`;
+  return `${prompt_ids.join(' ')} | ${response_ids.slice(0, place).join(' ')}`;
 }
 
 /** A stream for each seed and sample: xorshift over a mixed start; good enough for counting. */
