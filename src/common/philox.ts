@@ -2,7 +2,16 @@
 // alone, so there is no generator state that a resume could lose.
 
 /** What a number is for; part of the counter, so that no two uses share a stream. Native's purposes are below 100. */
-const purposes = { chunks: 101, reach: 102, batches: 103, online: 104, round: 105, held_out: 106, rows: 107, windows: 108 } as const;
+const purposes = {
+  chunks: 101,
+  reach: 102,
+  batches: 103,
+  online: 104,
+  round: 105,
+  held_out: 106,
+  rows: 107,
+  windows: 108,
+} as const;
 export type Purpose = keyof typeof purposes;
 
 type Words = readonly [number, number, number, number];

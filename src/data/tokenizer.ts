@@ -105,8 +105,13 @@ export class Tokenizer {
 
   /** The text of `ids` as it goes on from that of `before`: their leading space stays. */
   decodeAfter(before: Iterable<number>, ids: Iterable<number>): string {
-    const stream = this.textStream(before);
-    return Array.from(ids, (id) => stream.push(id)).join('') + stream.end();
+    const start = Array.from(before);
+    const rest = Array.from(ids);
+    const head = this.decode(start);
+    const whole = this.decode([...start, ...rest]);
+    if (whole.startsWith(head)) return whole.slice(head.length);
+    const stream = this.textStream(start); // a character is half in the one and half in the other
+    return rest.map((id) => stream.push(id)).join('') + stream.end();
   }
 
   /** Turns ids that come one by one into text. `before`: what they go on from. */

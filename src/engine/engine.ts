@@ -236,7 +236,8 @@ export class Engine implements Trainer {
       eos_ids: int32Ids(options.eos_token_ids),
       stop_ids: int32Ids(options.stop_token_ids ?? []),
       batch_size: Math.min(prompts.length, options.batch_size ?? GENERATE_BATCH),
-      max_length: lengths.reduce((a, b) => Math.max(a, b), 0) + options.max_new_tokens,
+      // Native names the prompt that is too long; a larger number would not reach it.
+      max_length: Math.min(lengths.reduce((a, b) => Math.max(a, b), 0) + options.max_new_tokens, 2 ** 31 - 1),
       prefill_tokens: PREFILL_TOKENS,
     };
     // A caller's stop takes effect some tokens later natively; cutting at the place that it named makes the result exact.

@@ -117,7 +117,8 @@ export class LanguageModel implements AsyncDisposable {
         sample_id: (firstIndex + place) * num + sample,
       }));
     });
-    const texts = asked.map(() => new StopStrings(this.#needTokenizer(stops.length > 0), stops));
+    const tokenizer = this.#needTokenizer(stops.length > 0);
+    const texts = asked.map(({ prompt_ids }) => new StopStrings(tokenizer, prompt_ids, stops));
     const watched = stops.length > 0 || options.onText !== undefined;
     const ends = new Set(this.model.eos_token_ids);
     const answers = await this.engine.generate(asked, {
@@ -142,7 +143,7 @@ export class LanguageModel implements AsyncDisposable {
     return answers.map((answer, place) => {
       const { id, sample, prompt, prompt_ids } = asked[place] ?? { id: '', sample: 0, prompt: '', prompt_ids: [] };
       const response_ids = [...answer.response_ids];
-      const text = this.tokenizer?.decode(response_ids) ?? '';
+      const text = this.tokenizer?.decodeAfter(prompt_ids, response_ids) ?? '';
       const response = answer.finish_reason === 'stop' ? (texts[place]?.text ?? text) : text;
       return {
         id,

@@ -101,7 +101,7 @@ export function planRun(recipe: Recipe, description: ModelDescription, sizes: Da
     model: { architecture: description.architecture, parameters: parametersOf(description) },
     data,
     rounds,
-    steps: rounds && rounds.reduce((sum, round) => sum + round.steps, 0),
+    steps: rounds?.reduce((sum, round) => sum + round.steps, 0) ?? null,
     micro_batch_tokens: training.micro_batch_tokens,
     activations: training.activations,
     generation,
@@ -134,11 +134,13 @@ function checkLengths(recipe: Recipe, { max_positions }: DecoderSpec): void {
       'Lower data.max_prompt_length.',
     );
   }
-  const longest = data.max_prompt_length + generation.max_new_tokens;
+  // The released code cuts after it has sampled, so its prompts are whole then.
+  const prompt = recipe.paper_compat ? data.max_length : data.max_prompt_length;
+  const longest = prompt + generation.max_new_tokens;
   if ((pairs || evaluation.samples > 0) && longest > max_positions) {
     throw new GleanerError(
       'ERR_GLEANER_RECIPE',
-      `data.max_prompt_length ${data.max_prompt_length} and generation.max_new_tokens ${generation.max_new_tokens} make ${longest} tokens: the model has ${max_positions} positions`,
+      `data.${recipe.paper_compat ? 'max_length' : 'max_prompt_length'} ${prompt} and generation.max_new_tokens ${generation.max_new_tokens} make ${longest} tokens: the model has ${max_positions} positions`,
       `Lower one of them${pairs ? '' : ', or set evaluation.samples to 0'}.`,
     );
   }

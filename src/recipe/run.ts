@@ -123,7 +123,11 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
 }
 
 function answerOf({ tokenizer }: PreparedModel, { id, prompt_ids, response_ids }: Generation): Answer {
-  return { id, prompt: tokenizer?.decode(prompt_ids) ?? '', response: tokenizer?.decode(response_ids) ?? '' };
+  return {
+    id,
+    prompt: tokenizer?.decode(prompt_ids) ?? '',
+    response: tokenizer?.decodeAfter(prompt_ids, response_ids) ?? '',
+  };
 }
 
 /** Where a run's results go: its folder, and the caller's hooks. */

@@ -12,9 +12,10 @@ export class StopStrings {
 
   constructor(
     tokenizer: Tokenizer | undefined,
+    prompt_ids: readonly number[],
     private readonly stops: readonly string[],
   ) {
-    this.#stream = tokenizer?.textStream();
+    this.#stream = tokenizer?.textStream(prompt_ids);
   }
 
   /** The answer so far, without the text that stopped it. */

@@ -50,7 +50,7 @@ suite('stop texts', (test) => {
         fc.array(fc.integer({ min: 0, max: pieces.length - 1 }), { maxLength: 30 }),
         fc.subarray(['END', 'aa', 'b a', 'bab', 'E'], { minLength: 1 }),
         (tokens, stops) => {
-          const stream = new StopStrings(found, stops);
+          const stream = new StopStrings(found, [], stops);
           let given = '';
           let seen = '';
           for (const token of tokens) {
@@ -72,7 +72,7 @@ suite('stop texts', (test) => {
   });
 
   test('without stop texts everything is given out at once', async () => {
-    const stream = new StopStrings(await tokenizer(), []);
+    const stream = new StopStrings(await tokenizer(), [], []);
     assert.equal(stream.push(6), 'END');
     assert.equal(stream.push(5), ' ');
     assert.ok(!stream.stopped);
