@@ -21,6 +21,26 @@ constexpr int64_t kCopyRows = 8;                  // fewer rows are read where t
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// memcpy by 64 bytes at a time: a call, or the compiler's string instruction, costs more than a short row.
+void copy_floats(float* to, const float* from, int64_t count) {
+  for (; count >= 16; count -= 16, to += 16, from += 16) std::memcpy(to, from, 64);
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+}
+
+/// Columns [0, width) of `rows` rows side by side, width a register tile's rows.
+template <int WIDTH>
+void copy_panel(float* to, const float* from, int64_t rows, int64_t stride) {
+  for (int64_t k = 0; k < rows; ++k) std::memcpy(to + k * WIDTH, from + k * stride, WIDTH * sizeof(float));
+}
+void copy_panel(float* to, int64_t width, const float* from, int64_t cols, int64_t rows, int64_t stride) {
+  if (cols == width && width == 4) return copy_panel<4>(to, from, rows, stride);
+  if (cols == width && width == 6) return copy_panel<6>(to, from, rows, stride);
+  if (cols == width && width == 12) return copy_panel<12>(to, from, rows, stride);
+  for (int64_t k = 0; k < rows; ++k) {
+    for (int64_t i = 0; i < cols; ++i) to[k * width + i] = from[k * stride + i];
+  }
+}
+
 /// Runs a tile whose panel reaches past the last column through a small buffer, so that nothing is read or written
 /// outside.
 void run_narrow(TileKernel kernel, Tile tile, int64_t rows, int64_t panel_cols, int64_t cols) {
@@ -158,9 +178,12 @@ void gemm(ThreadPool& pool, Isa isa, int64_t rows, const float* x, int64_t x_str
     const int64_t panel_end = std::min(panels, panel0 + group);
     for (int64_t k0 = 0; k0 < depth; k0 += kDepthBlock) {
       const int64_t k_count = std::min(kDepthBlock, depth - k0);
-      for (int64_t i = 0; i < block_rows; ++i) {
-        std::memcpy(copy + i * k_count, x + (row0 + i) * x_stride + k0, static_cast<size_t>(k_count) * sizeof(float));
+      const bool together = x_stride == k_count;  // dense and of one block: it lies as the copy would
+      if (!together) {
+        for (int64_t i = 0; i < block_rows; ++i)
+          copy_floats(copy + i * k_count, x + (row0 + i) * x_stride + k0, k_count);
       }
+      const float* const a = together ? x + row0 * x_stride : copy;
       for (int64_t p = panel0; p < panel_end; ++p) {
         for (int64_t i = 0; i < block_rows; i += kernels.rows_max) {
           const int64_t count = std::min<int64_t>(kernels.rows_max, block_rows - i);
@@ -169,7 +192,7 @@ void gemm(ThreadPool& pool, Isa isa, int64_t rows, const float* x, int64_t x_str
           float* const c = y + row * y_stride + col;
           const float* const begin = start.start != nullptr ? start.start + row * start.stride + col : nullptr;
           const Tile tile{.depth = k_count,
-                          .a = copy + i * k_count,
+                          .a = a + i * k_count,
                           .a_row = k_count,
                           .b = packed.data + (p * packed.panel_depth + k0) * width,
                           .panel_floats = 0,
@@ -214,10 +237,8 @@ void gemm_dweight(ThreadPool& pool, Isa isa, int64_t rows, const float* dy, int6
       const int64_t row0 = chunk / groups * kRowBlock;
       const int64_t block_rows = std::min(kRowBlock, out - row0);
       for (int64_t i = 0; i < block_rows; i += rows_max) {
-        const auto count = static_cast<size_t>(std::min(rows_max, block_rows - i));
-        float* to = copy + i * k_count;
-        for (int64_t k = 0; k < k_count; ++k)
-          std::memcpy(to + k * rows_max, dy + (k0 + k) * dy_stride + row0 + i, count * sizeof(float));
+        copy_panel(copy + i * k_count, rows_max, dy + k0 * dy_stride + row0 + i, std::min(rows_max, block_rows - i),
+                   k_count, dy_stride);
       }
       const int64_t panel0 = chunk % groups * group;
       const int64_t panel_end = std::min(panels, panel0 + group);
