@@ -1,5 +1,5 @@
-// A tile is some rows × one chunk of the vocabulary: its logits, their maximum and sum of exp stay in L2. Log-sum-exp
-// merges the chunks in order, in fp64, so that log p of a peaked row keeps its digits; 1 - p comes from expm1(log p),
+// A tile is some rows × one piece of the vocabulary: its logits, their maximum and sum of exp stay in L2. Log-sum-exp
+// merges the pieces in order, in fp64, so that log p of a peaked row keeps its digits; 1 - p comes from expm1(log p),
 // never from a rounded p.
 #include "ops/cpu/logprob_head.h"
 
@@ -12,7 +12,8 @@ namespace gleaner::cpu {
 
 namespace {
 
-constexpr int64_t kVocabChunk = 1920;  // a multiple of every panel width and of dweight's row block
+constexpr int64_t kPiece = 480;  // of the vocabulary, a multiple of every panel width: a tile and its weights fit L2
+constexpr int64_t kVocabChunk = 4 * kPiece;  // what dx and dweight take at once: a multiple of dweight's row block
 constexpr int64_t kTileRows = 96;
 constexpr int64_t kRowUnit = 12;                   // rows of the widest register tile, a multiple of the others
 constexpr int64_t kBlockRows = 2016;               // rows that share one pass over dweight: 15.5 MB of dlogits
@@ -23,6 +24,7 @@ constexpr int64_t kMinKeptRows = 48;
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t value, int64_t unit) { return ceil_div(value, unit) * unit; }
 int64_t num_chunks(int64_t vocab) { return ceil_div(vocab, kVocabChunk); }
+int64_t num_pieces(int64_t vocab) { return ceil_div(vocab, kPiece); }
 /// Rows of the kept logits are not a multiple of 4 KiB apart: they would share their cache sets.
 int64_t kept_stride(int64_t vocab) { return round_up(vocab, 16) + 16; }
 int64_t kept_rows(int64_t vocab, int threads) {
@@ -34,7 +36,7 @@ int64_t row_tile(int64_t rows, int threads) {
   return std::clamp(round_up(ceil_div(rows, int64_t{2} * threads), kRowUnit), kRowUnit, kTileRows);
 }
 
-/// What a row's softmax needs of one chunk.
+/// What a row's softmax needs of one piece.
 struct Partial {
   double sum;  // of exp(logit - max)
   float max;
@@ -44,14 +46,14 @@ constexpr int64_t kPartialFloats = sizeof(Partial) / sizeof(float);
 
 struct Workspace {
   float* gemm;       // of gemm and gemm_dweight
-  Partial* partial;  // [block rows, chunks]
+  Partial* partial;  // [block rows, pieces]
   double* lse;       // [block rows]
   float* logits;     // one tile a worker, a block's chunk, or a block's vocabulary
 
   Workspace(float* memory, int64_t rows, int64_t hidden, int64_t vocab, int threads)
       : gemm(memory),
         partial(reinterpret_cast<Partial*>(gemm + gemm_floats(hidden, threads))),
-        lse(reinterpret_cast<double*>(partial + round_up(block_rows(rows) * num_chunks(vocab), 16))),
+        lse(reinterpret_cast<double*>(partial + round_up(block_rows(rows) * num_pieces(vocab), 16))),
         logits(reinterpret_cast<float*>(lse + round_up(block_rows(rows), 16))) {}
 
   static int64_t block_rows(int64_t rows) { return std::min(rows, kBlockRows); }
@@ -61,7 +63,7 @@ struct Workspace {
         16);
   }
   static int64_t fixed_floats(int64_t rows, int64_t hidden, int64_t vocab, int threads) {
-    return gemm_floats(hidden, threads) + round_up(block_rows(rows) * num_chunks(vocab), 16) * kPartialFloats +
+    return gemm_floats(hidden, threads) + round_up(block_rows(rows) * num_pieces(vocab), 16) * kPartialFloats +
            round_up(block_rows(rows), 16) * 2;
   }
 };
@@ -101,19 +103,20 @@ struct Head {
 
   int64_t vocab() const { return forward.cols; }
   int64_t chunk_cols(int64_t chunk) const { return std::min(kVocabChunk, vocab() - chunk * kVocabChunk); }
+  int64_t piece_cols(int64_t piece) const { return std::min(kPiece, vocab() - piece * kPiece); }
 
-  /// Rows [row, row + rows) of chunk's logits.
-  void logits(int64_t row, int64_t rows, int64_t chunk, float* y, int64_t stride) const {
-    gemm(pool, isa, rows, x.row(row), x.stride, forward.slice_cols(chunk * kVocabChunk, chunk_cols(chunk)), y, stride,
-         {}, workspace.gemm);
+  /// Rows [row, row + rows) of a piece's logits.
+  void logits(int64_t row, int64_t rows, int64_t piece, float* y, int64_t stride) const {
+    gemm(pool, isa, rows, x.row(row), x.stride, forward.slice_cols(piece * kPiece, piece_cols(piece)), y, stride, {},
+         workspace.gemm);
   }
 
-  /// partial [rows, chunks] and the targets' logits, which go into logprobs until log-sum-exp is known. With `keep` y
-  /// becomes exp(logit - the chunk's max).
-  void reduce(int64_t row, int64_t rows, int64_t chunk, float* y, int64_t stride, bool keep, bool best,
+  /// partial [rows, pieces] and the targets' logits, which go into logprobs until log-sum-exp is known. With `keep` y
+  /// becomes exp(logit - the piece's max).
+  void reduce(int64_t row, int64_t rows, int64_t piece, float* y, int64_t stride, bool keep, bool best,
               Partial* partial, std::span<float> logprobs) const {
-    const int64_t col = chunk * kVocabChunk;
-    const int64_t cols = chunk_cols(chunk);
+    const int64_t col = piece * kPiece;
+    const int64_t cols = piece_cols(piece);
     const TargetRange range = targets_of(targets, row, row + rows);
     for (size_t t = range.begin; t < range.end; ++t) {
       const int64_t at = targets[t].token - col;
@@ -124,34 +127,34 @@ struct Head {
       const float max = loop.max(values, cols);
       const int32_t first = best ? static_cast<int32_t>(col) + first_equal(values, cols, max) : 0;
       const double sum = keep ? loop.exp_sum(values, cols, max, 1, values) : loop.sum_exp(values, cols, max, 1);
-      partial[i * num_chunks(vocab()) + chunk] = {.sum = sum, .max = max, .best = first};
+      partial[i * num_pieces(vocab()) + piece] = {.sum = sum, .max = max, .best = first};
     }
   }
 
-  /// Logits of a block's rows go through `logits_at(row in block, chunk, worker)` = {memory, stride}; leaves lse
+  /// Logits of a block's rows go through `logits_at(row in block, piece, worker)` = {memory, stride}; leaves lse
   /// [rows], logprobs, best.
   template <class LogitsAt>
   void forward_block(int64_t row, int64_t rows, std::span<float> logprobs, double* lse, std::span<int32_t> best,
                      bool keep, const LogitsAt& logits_at) const {
-    const int64_t chunks = num_chunks(vocab());
+    const int64_t pieces = num_pieces(vocab());
     const int64_t tiles = ceil_div(rows, kTileRows);
-    pool.run_with_worker(tiles * chunks, [&](int64_t task, int worker) {
-      const int64_t chunk = task / tiles;  // tiles of one chunk follow each other: its weights are read once
+    pool.run_with_worker(tiles * pieces, [&](int64_t task, int worker) {
+      const int64_t piece = task / tiles;  // tiles of one piece follow each other: its weights are read once
       const int64_t begin = task % tiles * kTileRows;
       const int64_t count = std::min(kTileRows, rows - begin);
-      const auto [memory, stride] = logits_at(begin, chunk, worker);
-      logits(row + begin, count, chunk, memory, stride);
-      reduce(row + begin, count, chunk, memory, stride, keep, !best.empty(), workspace.partial + begin * chunks,
+      const auto [memory, stride] = logits_at(begin, piece, worker);
+      logits(row + begin, count, piece, memory, stride);
+      reduce(row + begin, count, piece, memory, stride, keep, !best.empty(), workspace.partial + begin * pieces,
              logprobs);
     });
     pool.run(tiles, [&](int64_t tile) {
       const int64_t end = std::min(rows, (tile + 1) * kTileRows);
       for (int64_t r = tile * kTileRows; r < end; ++r) {
-        const Partial* partial = workspace.partial + r * chunks;
-        const Partial* largest = std::max_element(partial, partial + chunks,
+        const Partial* partial = workspace.partial + r * pieces;
+        const Partial* largest = std::max_element(partial, partial + pieces,
                                                   [](const Partial& a, const Partial& b) { return a.max < b.max; });
         double sum = 0;
-        for (int64_t c = 0; c < chunks; ++c)
+        for (int64_t c = 0; c < pieces; ++c)
           sum += partial[c].sum * std::exp(static_cast<double>(partial[c].max) - static_cast<double>(largest->max));
         lse[r] = static_cast<double>(largest->max) + std::log(sum);
         if (!best.empty()) best[static_cast<size_t>(row + r)] = largest->best;
@@ -162,12 +165,12 @@ struct Head {
     });
   }
 
-  /// One row of a chunk: y becomes dlogits = sum over targets i of dlogprob_i (onehot(token_i) - softmax). It holds the
+  /// One row of a piece: y becomes dlogits = sum over targets i of dlogprob_i (onehot(token_i) - softmax). It holds the
   /// logits or, with `kept`, what reduce kept.
-  void to_dlogits(int64_t row, int64_t chunk, double lse, const Partial* kept, std::span<const float> logprobs,
+  void to_dlogits(int64_t row, int64_t piece, double lse, const Partial* kept, std::span<const float> logprobs,
                   std::span<const float> dlogprobs, float* y) const {
-    const int64_t col = chunk * kVocabChunk;
-    const int64_t cols = chunk_cols(chunk);
+    const int64_t col = piece * kPiece;
+    const int64_t cols = piece_cols(piece);
     const TargetRange range = targets_of(targets, row, row + 1);
     double total = 0;
     for (size_t t = range.begin; t < range.end; ++t) total += static_cast<double>(dlogprobs[t]);
@@ -204,10 +207,13 @@ struct Head {
       const int64_t begin = task * tile;
       const int64_t count = std::min(tile, rows - begin);
       float* const values = y + begin * stride;
-      if (!kept) logits(row + begin, count, chunk, values, stride);
-      for (int64_t i = 0; i < count; ++i) {
-        const Partial* partial = kept ? workspace.partial + (begin + i) * num_chunks(vocab()) + chunk : nullptr;
-        to_dlogits(row + begin + i, chunk, lse[begin + i], partial, logprobs, dlogprobs, values + i * stride);
+      for (int64_t col = 0; col < cols; col += kPiece) {
+        const int64_t piece = (chunk * kVocabChunk + col) / kPiece;
+        if (!kept) logits(row + begin, count, piece, values + col, stride);
+        for (int64_t i = 0; i < count; ++i) {
+          const Partial* partial = kept ? workspace.partial + (begin + i) * num_pieces(vocab()) + piece : nullptr;
+          to_dlogits(row + begin + i, piece, lse[begin + i], partial, logprobs, dlogprobs, values + col + i * stride);
+        }
       }
       float* const out = dx.row(row + begin);
       gemm(pool, isa, count, values, stride, weight, out, dx.stride,
@@ -221,7 +227,7 @@ struct Head {
 }  // namespace
 
 size_t head_workspace_floats(int64_t rows, int64_t hidden, int64_t vocab, int threads, bool training) {
-  int64_t logits = threads * kTileRows * kVocabChunk;
+  int64_t logits = threads * kTileRows * kPiece;
   if (training) {
     logits = std::max({logits, Workspace::block_rows(rows) * kVocabChunk,
                        std::min(rows, kept_rows(vocab, threads)) * kept_stride(vocab)});
@@ -236,7 +242,7 @@ void logprob_forward(ThreadPool& pool, Isa isa, Tensor x, const PackedMatrix& fo
   for (int64_t row = 0; row < x.rows; row += kBlockRows) {
     head.forward_block(row, std::min(kBlockRows, x.rows - row), logprobs, lse.data() + row, best, false,
                        [&](int64_t, int64_t, int worker) {
-                         return Place{head.workspace.logits + worker * kTileRows * kVocabChunk, kVocabChunk};
+                         return Place{head.workspace.logits + worker * kTileRows * kPiece, kPiece};
                        });
   }
 }
@@ -264,8 +270,8 @@ void logprob_forward_backward(ThreadPool& pool, Isa isa, Tensor x, const PackedM
   for (int64_t row = 0; row < x.rows; row += block) {
     const int64_t rows = std::min(block, x.rows - row);
     float* const kept = head.workspace.logits;
-    head.forward_block(row, rows, logprobs, head.workspace.lse, {}, true, [&](int64_t begin, int64_t chunk, int) {
-      return Place{kept + begin * stride + chunk * kVocabChunk, stride};
+    head.forward_block(row, rows, logprobs, head.workspace.lse, {}, true, [&](int64_t begin, int64_t piece, int) {
+      return Place{kept + begin * stride + piece * kPiece, stride};
     });
     for (int64_t chunk = 0; chunk < num_chunks(forward.cols); ++chunk) {
       head.backward_chunk(row, rows, chunk, true, backward, logprobs, head.workspace.lse, dlogprobs,
