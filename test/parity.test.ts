@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Engine } from '../src/engine/engine.js';
 import type { UpdateBatch } from '../src/engine/types.js';
-import { describeModel } from '../src/models/families.js';
 import { readConfig } from '../src/models/config.js';
+import { describeModel } from '../src/models/families.js';
 import { defaultFrequencies, linearFrequencies, llama3Frequencies } from '../src/models/rope.js';
 import {
   goldenFolder,

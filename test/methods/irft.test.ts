@@ -11,17 +11,29 @@ import { type Table, TabularTrainer } from '../support/tabular_trainer.js';
 
 const VOCAB = 5;
 const generation = { max_new_tokens: 4, temperature: 1, top_p: 1, top_k: 0 };
-const options = (some: Partial<IrftOptions> = {}): IrftOptions => ({ ...irft.options.parse({}), beta: 0.3, rounds: 3, ...some });
+const options = (some: Partial<IrftOptions> = {}): IrftOptions => ({
+  ...irft.options.parse({}),
+  beta: 0.3,
+  rounds: 3,
+  ...some,
+});
 const spinOptions = (some: Partial<SpinOptions> = {}): SpinOptions => ({ ...spin.options.parse({}), ...some });
 
 /** Demonstrations of four tokens, each prompt its own state. */
 function demonstrations(count: number): TokenRow[] {
-  return Array.from({ length: count }, (_, i) => ({ id: `row ${i}`, prompt_ids: [100 + i], response_ids: [i % VOCAB, 1, 2, 3] }));
+  return Array.from({ length: count }, (_, i) => ({
+    id: `row ${i}`,
+    prompt_ids: [100 + i],
+    response_ids: [i % VOCAB, 1, 2, 3],
+  }));
 }
 
 /** A policy that is not uniform, so that a wrong reference shows. */
 function trainer(): TabularTrainer {
-  return new TabularTrainer({ vocab: VOCAB, start: (context) => Array.from({ length: VOCAB }, (_, token) => Math.sin(context.length * 3 + token * 2)) });
+  return new TabularTrainer({
+    vocab: VOCAB,
+    start: (context) => Array.from({ length: VOCAB }, (_, token) => Math.sin(context.length * 3 + token * 2)),
+  });
 }
 
 async function runIrft(rows: readonly TokenRow[], settings: IrftOptions, context: ContextOptions = {}) {
@@ -38,7 +50,8 @@ function pairsOf(batch: UpdateBatch | undefined): readonly PairRow[] {
 function assertSameTable(actual: Table, expected: Table, tolerance: number): void {
   assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort());
   for (const [context, values] of expected) {
-    for (const [token, value] of values.entries()) assert.ok(Math.abs((actual.get(context)?.[token] ?? Number.NaN) - value) < tolerance, context);
+    for (const [token, value] of values.entries())
+      assert.ok(Math.abs((actual.get(context)?.[token] ?? Number.NaN) - value) < tolerance, context);
   }
 }
 
@@ -59,7 +72,7 @@ suite('irft: the first step of a round', (test) => {
       assert.equal(firsts.length, 3);
       for (const first of firsts) {
         assert.ok(Math.abs(first['rewards/margins'] ?? 1) < 1e-5);
-        assert.ok(Math.abs(first.loss! - { logistic: Math.log(2), hinge: 1, linear: 0 }[loss]) < 1e-5);
+        assert.ok(Math.abs((first.loss ?? 9) - { logistic: Math.log(2), hinge: 1, linear: 0 }[loss]) < 1e-5);
       }
       const others = steps.filter((step) => !firsts.includes(step));
       assert.ok(others.length > 0);
@@ -105,7 +118,16 @@ suite('irft: the first step of a round', (test) => {
 suite('irft: the reference', (test) => {
   test('previous: ỹ is never scored, only y, once a round and before its first update', async () => {
     const { engine } = await runIrft(demonstrations(8), options({ rounds: 2 }));
-    assert.deepEqual(engine.calls, ['generate 4', 'score 4', 'resetOptimizer', 'update', 'generate 4', 'score 4', 'resetOptimizer', 'update']);
+    assert.deepEqual(engine.calls, [
+      'generate 4',
+      'score 4',
+      'resetOptimizer',
+      'update',
+      'generate 4',
+      'score 4',
+      'resetOptimizer',
+      'update',
+    ]);
   });
 
   test('initial: the margin at the start of round 1 is that of a fresh computation with two models, and not 0', async () => {
@@ -123,8 +145,12 @@ suite('irft: the reference', (test) => {
     const context = methodContext(engine, rows, { generation, train: { epochs: 2 } });
     await irft.run(context, options({ rounds: 2, reference: 'initial', chunks: 'all' }));
     const steps = stepRecords(context);
-    assert.deepEqual(engine.calls.filter((call) => call.includes('weights')), ['initial weights', 'score 16 with other weights']);
-    for (const [i, step] of steps.entries()) assert.ok(Math.abs((step['rewards/margins'] ?? 9) - (margins[i] ?? 0)) < 1e-5);
+    assert.deepEqual(
+      engine.calls.filter((call) => call.includes('weights')),
+      ['initial weights', 'score 16 with other weights'],
+    );
+    for (const [i, step] of steps.entries())
+      assert.ok(Math.abs((step['rewards/margins'] ?? 9) - (margins[i] ?? 0)) < 1e-5);
     const first = steps.find((step) => step.round === 1);
     assert.ok(Math.abs(first?.['rewards/margins'] ?? 0) > 0.01);
     assert.ok(Math.abs(steps[0]?.['rewards/margins'] ?? 1) < 1e-5);
@@ -162,12 +188,18 @@ suite('irft: rounds', (test) => {
       return [...seen.written.values()].map((rows) => rows.map((row) => row.id));
     };
     const rounds = await idsOfRounds({});
-    assert.deepEqual(rounds.map((ids) => ids.length), [4, 4, 4]);
+    assert.deepEqual(
+      rounds.map((ids) => ids.length),
+      [4, 4, 4],
+    );
     assert.equal(new Set(rounds.flat()).size, 12);
     assert.deepEqual(await idsOfRounds({}), rounds);
     assert.notDeepEqual(await idsOfRounds({}, { seed: 8 }), rounds);
     assert.deepEqual((await idsOfRounds({}, { shuffle: false }))[0], ['row 0', 'row 1', 'row 2', 'row 3']);
-    assert.deepEqual((await idsOfRounds({ chunks: 'all' })).map((ids) => new Set(ids).size), [12, 12, 12]);
+    assert.deepEqual(
+      (await idsOfRounds({ chunks: 'all' })).map((ids) => new Set(ids).size),
+      [12, 12, 12],
+    );
   });
 
   test('each round samples with a seed of its own', async () => {
@@ -176,11 +208,21 @@ suite('irft: rounds', (test) => {
   });
 
   test('steps_per_round goes on over further epochs, and samples no answer that no step can reach', async () => {
-    const long = await runIrft(demonstrations(8), options({ rounds: 2, steps_per_round: 5 }), { train: { batch_size: 2 } });
-    assert.deepEqual(long.steps.map((step) => step.round), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
+    const long = await runIrft(demonstrations(8), options({ rounds: 2, steps_per_round: 5 }), {
+      train: { batch_size: 2 },
+    });
+    assert.deepEqual(
+      long.steps.map((step) => step.round),
+      [0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
+    );
     assert.equal(long.steps[4]?.epoch, 2.5);
-    const short = await runIrft(demonstrations(8), options({ rounds: 2, steps_per_round: 1, chunks: 'all' }), { train: { batch_size: 2 } });
-    assert.deepEqual(short.engine.calls.filter((call) => call.startsWith('generate')), ['generate 2', 'generate 2']);
+    const short = await runIrft(demonstrations(8), options({ rounds: 2, steps_per_round: 1, chunks: 'all' }), {
+      train: { batch_size: 2 },
+    });
+    assert.deepEqual(
+      short.engine.calls.filter((call) => call.startsWith('generate')),
+      ['generate 2', 'generate 2'],
+    );
   });
 
   test('restart: afresh each round, or one schedule and one optimiser for the run', async () => {
@@ -189,22 +231,37 @@ suite('irft: rounds', (test) => {
     assert.deepEqual(afresh.engine.learningRates, [0.5, 0.375, 0.25, 0.125, 0.5, 0.375, 0.25, 0.125]);
     assert.equal(afresh.engine.calls.filter((call) => call === 'resetOptimizer').length, 2);
     const never = await runIrft(demonstrations(16), options({ rounds: 2, restart: 'never' }), { train });
-    assert.deepEqual(never.engine.learningRates, [8, 7, 6, 5, 4, 3, 2, 1].map((share) => share / 16));
+    assert.deepEqual(
+      never.engine.learningRates,
+      [8, 7, 6, 5, 4, 3, 2, 1].map((share) => share / 16),
+    );
     assert.equal(never.engine.calls.filter((call) => call === 'resetOptimizer').length, 1);
   });
 
   test('rounds that would be nothing but the start of a warm-up are refused', async () => {
     const train = { schedule: { name: 'linear', warmup_ratio: 0.1, warmup_steps: null } } as const;
-    await assert.rejects(() => runIrft(demonstrations(4), options({ rounds: 1, steps_per_round: 1 }), { train }), (error) => {
-      assert.ok(error instanceof GleanerError && error.code === 'ERR_GLEANER_RECIPE' && error.hint?.includes('irft.restart: never'));
-      return true;
-    });
+    await assert.rejects(
+      () => runIrft(demonstrations(4), options({ rounds: 1, steps_per_round: 1 }), { train }),
+      (error) => {
+        assert.ok(
+          error instanceof GleanerError &&
+            error.code === 'ERR_GLEANER_RECIPE' &&
+            error.hint?.includes('irft.restart: never'),
+        );
+        return true;
+      },
+    );
     await runIrft(demonstrations(4), options({ rounds: 4, steps_per_round: 1, restart: 'never' }), { train });
   });
 
   test('max_steps counts the whole run', async () => {
-    const { steps } = await runIrft(demonstrations(16), options({ rounds: 2 }), { train: { batch_size: 2, max_steps: 5 } });
-    assert.deepEqual(steps.map((step) => step.round), [0, 0, 0, 0, 1]);
+    const { steps } = await runIrft(demonstrations(16), options({ rounds: 2 }), {
+      train: { batch_size: 2, max_steps: 5 },
+    });
+    assert.deepEqual(
+      steps.map((step) => step.round),
+      [0, 0, 0, 0, 1],
+    );
   });
 
   test('pairs with y = ỹ are dropped, counted and said; a round without pairs goes by', async () => {
@@ -229,7 +286,12 @@ suite('irft: rounds', (test) => {
   });
 
   test('a pair without room for an answer is left out and counted', async () => {
-    const fitPair: ContextOptions['fitPair'] = (row) => ({ prompt_ids: row.prompt_ids, real_ids: row.response_ids, generated_ids: [], as_sampled: true });
+    const fitPair: ContextOptions['fitPair'] = (row) => ({
+      prompt_ids: row.prompt_ids,
+      real_ids: row.response_ids,
+      generated_ids: [],
+      as_sampled: true,
+    });
     const { context, steps } = await runIrft(demonstrations(4), options({ rounds: 1 }), { fitPair });
     assert.equal(steps.length, 0);
     assert.equal(context.records.find((record) => 'pairs/empty' in record)?.['pairs/empty'], 4);
@@ -262,7 +324,10 @@ suite('irft: on-line mode', (test) => {
   });
 
   test('rate 0.5: some batches, the same ones for the same seed', async () => {
-    const counts = async () => (await runIrft(demonstrations(4), options({ rounds: 1, generation_rate: 0.5 }), { train: { epochs: 40 } })).engine.calls.filter((call) => call.startsWith('generate')).length;
+    const counts = async () =>
+      (
+        await runIrft(demonstrations(4), options({ rounds: 1, generation_rate: 0.5 }), { train: { epochs: 40 } })
+      ).engine.calls.filter((call) => call.startsWith('generate')).length;
     const count = await counts();
     assert.ok(count > 8 && count < 34, `${count}`);
     assert.equal(await counts(), count);
@@ -296,16 +361,31 @@ suite('spin', (test) => {
         assert.ok(Math.abs(pair.ref_generated - start.logprob(pair.prompt_ids, pair.generated_ids)) < 1e-5);
       }
     });
-    await spin.run(methodContext(engine, demonstrations(6), { generation }), spinOptions({ iterations: 3, mix_previous: 1 }));
+    await spin.run(
+      methodContext(engine, demonstrations(6), { generation }),
+      spinOptions({ iterations: 3, mix_previous: 1 }),
+    );
     assert.deepEqual(sizes, [6, 12, 12]);
-    assert.deepEqual(engine.calls.filter((call) => call.startsWith('score')), ['score 6', 'score 18', 'score 18']);
+    assert.deepEqual(
+      engine.calls.filter((call) => call.startsWith('score')),
+      ['score 6', 'score 18', 'score 18'],
+    );
   });
 
   test('β and learning rate by iteration', async () => {
-    const { engine } = await runSpin(spinOptions({ iterations: 2, beta: [0.1, 5], learning_rate: [0.4, 0.2], mix_previous: 0 }), { train: { batch_size: 6 } });
-    assert.deepEqual(engine.batches.map((batch) => 'pairs' in batch && batch.objective.beta), [0.1, 5]);
+    const { engine } = await runSpin(
+      spinOptions({ iterations: 2, beta: [0.1, 5], learning_rate: [0.4, 0.2], mix_previous: 0 }),
+      { train: { batch_size: 6 } },
+    );
+    assert.deepEqual(
+      engine.batches.map((batch) => 'pairs' in batch && batch.objective.beta),
+      [0.1, 5],
+    );
     assert.deepEqual(engine.learningRates, [0.4, 0.2]);
-    await assert.rejects(() => runSpin(spinOptions({ iterations: 3, beta: [0.1, 5] })), { code: 'ERR_GLEANER_RECIPE', message: /spin.beta has 2 values for 3 iterations/ });
+    await assert.rejects(() => runSpin(spinOptions({ iterations: 3, beta: [0.1, 5] })), {
+      code: 'ERR_GLEANER_RECIPE',
+      message: /spin.beta has 2 values for 3 iterations/,
+    });
   });
 
   test('one iteration is IRFT with T = 1', async () => {

@@ -32,14 +32,27 @@ suite('rounds', (test) => {
     const items = [...Array(10).keys()];
     const plan = { items, batch_size: 4, steps: 6, seed: 3, round: 0, shuffle: true };
     const all = [...batches(plan)];
-    assert.deepEqual(all.map(({ batch }) => batch.length), [4, 4, 2, 4, 4, 2]);
+    assert.deepEqual(
+      all.map(({ batch }) => batch.length),
+      [4, 4, 2, 4, 4, 2],
+    );
     const epochs = [all.slice(0, 3), all.slice(3)].map((epoch) => epoch.flatMap(({ batch }) => batch));
-    for (const epoch of epochs) assert.deepEqual([...epoch].sort((a, b) => a - b), items);
+    for (const epoch of epochs)
+      assert.deepEqual(
+        [...epoch].sort((a, b) => a - b),
+        items,
+      );
     assert.notDeepEqual(epochs[0], epochs[1]);
-    assert.deepEqual(all.map(({ epoch }) => epoch), [0.4, 0.8, 1, 1.4, 1.8, 2]);
+    assert.deepEqual(
+      all.map(({ epoch }) => epoch),
+      [0.4, 0.8, 1, 1.4, 1.8, 2],
+    );
     assert.deepEqual([...batches(plan)], all);
     assert.notDeepEqual([...batches({ ...plan, round: 1 })], all);
-    assert.deepEqual([...batches({ ...plan, shuffle: false })].flatMap(({ batch }) => batch), [...items, ...items]);
+    assert.deepEqual(
+      [...batches({ ...plan, shuffle: false })].flatMap(({ batch }) => batch),
+      [...items, ...items],
+    );
   });
 
   test('steps: whole epochs, or as many as asked for; max_steps counts the whole run', () => {
@@ -47,7 +60,10 @@ suite('rounds', (test) => {
     assert.equal(numSteps(10, { batch_size: 4, epochs: 2 }, 17), 17);
     assert.equal(numSteps(0, { batch_size: 4, epochs: 2 }, 17), 0);
     const round = { rows: 10, generations: 10, steps: 6 };
-    assert.deepEqual(capRounds([round, round, round], 8).map(({ steps }) => steps), [6, 2]);
+    assert.deepEqual(
+      capRounds([round, round, round], 8).map(({ steps }) => steps),
+      [6, 2],
+    );
     assert.deepEqual(capRounds([round, round], null), [round, round]);
   });
 });

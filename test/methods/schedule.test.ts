@@ -9,12 +9,21 @@ import { suite } from '../support/suite.js';
 const golden = z.object({
   num_steps: z.number(),
   learning_rate: z.number(),
-  schedules: z.record(z.string(), z.object({ name: z.enum(['linear', 'cosine', 'constant']), warmup_steps: z.number(), learning_rates: z.array(z.number()) })),
+  schedules: z.record(
+    z.string(),
+    z.object({
+      name: z.enum(['linear', 'cosine', 'constant']),
+      warmup_steps: z.number(),
+      learning_rates: z.array(z.number()),
+    }),
+  ),
 });
 
 suite('schedules', (test) => {
   test('give the rates of transformers, step for step', async () => {
-    const { num_steps, learning_rate, schedules } = golden.parse(JSON.parse(await readFile(new URL('../golden/schedules.json', import.meta.url), 'utf8')));
+    const { num_steps, learning_rate, schedules } = golden.parse(
+      JSON.parse(await readFile(new URL('../golden/schedules.json', import.meta.url), 'utf8')),
+    );
     assert.ok(Object.keys(schedules).length >= 6);
     for (const [key, { name, warmup_steps, learning_rates }] of Object.entries(schedules)) {
       for (const [step, expected] of learning_rates.entries()) {

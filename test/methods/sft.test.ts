@@ -6,7 +6,11 @@ import { methodContext, stepRecords } from '../support/method_context.js';
 import { suite } from '../support/suite.js';
 import { TabularTrainer } from '../support/tabular_trainer.js';
 
-const rows = Array.from({ length: 6 }, (_, i) => ({ id: `row ${i}`, prompt_ids: [9], response_ids: i % 2 ? [0, 1, 2] : [0] }));
+const rows = Array.from({ length: 6 }, (_, i) => ({
+  id: `row ${i}`,
+  prompt_ids: [9],
+  response_ids: i % 2 ? [0, 1, 2] : [0],
+}));
 
 suite('sft', (test) => {
   test('puts all mass on the one action that is demonstrated (one state, three actions)', async () => {
@@ -28,22 +32,47 @@ suite('sft', (test) => {
 
   test('goes through epochs × batches steps on one schedule, and reports each', async () => {
     const engine = new TabularTrainer({ vocab: 3 });
-    const context = methodContext(engine, rows, { train: { epochs: 2, schedule: { name: 'linear', warmup_ratio: 0.25, warmup_steps: null } } });
+    const context = methodContext(engine, rows, {
+      train: { epochs: 2, schedule: { name: 'linear', warmup_ratio: 0.25, warmup_steps: null } },
+    });
     assert.deepEqual(sft.plan({ numRows: 6, train: context.train }, {}), [{ rows: 6, generations: 0, steps: 4 }]);
     await sft.run(context, {});
     assert.deepEqual(engine.learningRates, [0, 0.5, 0.5 * (2 / 3), 0.5 * (1 / 3)]);
     const records = stepRecords(context);
-    assert.deepEqual(records.map((record) => record.step), [1, 2, 3, 4]);
-    assert.deepEqual(records.map((record) => record.epoch), [4 / 6, 1, 1 + 4 / 6, 2]);
-    for (const key of ['loss', 'grad_norm', 'learning_rate', 'num_tokens', 'tokens_per_second', 'memory/peak_bytes', 'time/update', 'round']) {
-      assert.ok(records.every((record) => Number.isFinite(record[key])), key);
+    assert.deepEqual(
+      records.map((record) => record.step),
+      [1, 2, 3, 4],
+    );
+    assert.deepEqual(
+      records.map((record) => record.epoch),
+      [4 / 6, 1, 1 + 4 / 6, 2],
+    );
+    for (const key of [
+      'loss',
+      'grad_norm',
+      'learning_rate',
+      'num_tokens',
+      'tokens_per_second',
+      'memory/peak_bytes',
+      'time/update',
+      'round',
+    ]) {
+      assert.ok(
+        records.every((record) => Number.isFinite(record[key])),
+        key,
+      );
     }
     assert.equal(records.at(-1)?.num_tokens, 24); // counted over the run
   });
 
   test('max_steps ends it, and the schedule with it', async () => {
     const engine = new TabularTrainer({ vocab: 3 });
-    await sft.run(methodContext(engine, rows, { train: { epochs: 9, max_steps: 2, schedule: { name: 'linear', warmup_ratio: 0, warmup_steps: null } } }), {});
+    await sft.run(
+      methodContext(engine, rows, {
+        train: { epochs: 9, max_steps: 2, schedule: { name: 'linear', warmup_ratio: 0, warmup_steps: null } },
+      }),
+      {},
+    );
     assert.deepEqual(engine.learningRates, [0.5, 0.25]);
   });
 
@@ -53,10 +82,17 @@ suite('sft', (test) => {
       { id: 'a', prompt_ids: [9], response_ids: [0] },
       { id: 'b', prompt_ids: [8], response_ids: [1, 1, 1] },
     ];
-    const context = methodContext(engine, rows, { held_out, evaluation: { every: 1, samples: 2 }, reward: async (texts) => texts.map(() => 2) });
+    const context = methodContext(engine, rows, {
+      held_out,
+      evaluation: { every: 1, samples: 2 },
+      reward: async (texts) => texts.map(() => 2),
+    });
     await sft.run(context, {});
     const evaluations = context.records.filter((record) => 'eval/loss' in record);
-    assert.deepEqual(evaluations.map((record) => record.step), [0, 1, 2]);
+    assert.deepEqual(
+      evaluations.map((record) => record.step),
+      [0, 1, 2],
+    );
     assert.ok(Math.abs((evaluations[0]?.['eval/loss'] ?? 0) - Math.log(3)) < 1e-12);
     assert.ok((evaluations[2]?.['eval/loss'] ?? 9) < Math.log(3));
     // One token against one, three against one, all at ln 3.
@@ -73,6 +109,9 @@ suite('sft', (test) => {
     assert.equal(context.said.filter((line) => line.includes('was skipped')).length, 9);
 
     const many = new TabularTrainer({ vocab: 3, breakUpdates: () => true });
-    await assert.rejects(() => sft.run(methodContext(many, rows, { train: { epochs: 50 } }), {}), { code: 'ERR_GLEANER_NUMERIC', message: /10 steps in a row, the last of them step 10/ });
+    await assert.rejects(() => sft.run(methodContext(many, rows, { train: { epochs: 50 } }), {}), {
+      code: 'ERR_GLEANER_NUMERIC',
+      message: /10 steps in a row, the last of them step 10/,
+    });
   });
 });
