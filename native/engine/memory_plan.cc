@@ -38,7 +38,9 @@ OpsLimits training_limits(const DecoderSpec& spec, int64_t tokens, int64_t max_l
 
 OpsLimits generation_limits(const DecoderSpec& spec, const GenerationSizes& sizes) {
   const SamplerSizes sampler = sampler_sizes(sizes.batch_size, sizes.max_length, sizes.prefill_tokens);
-  return limits_of(spec, sampler.pass_tokens, pages_for(sizes.max_length) * kPageSize, false);
+  OpsLimits limits = limits_of(spec, sampler.pass_tokens, pages_for(sizes.max_length) * kPageSize, false);
+  limits.sampling = true;
+  return limits;
 }
 
 MemoryPlan plan_memory(const DecoderSpec& spec, const PlanRequest& request, const Ops& ops) {

@@ -33,6 +33,7 @@ struct OpsLimits {
   int64_t hidden = 0;
   int64_t vocab = 0;
   bool training = false;
+  bool sampling = false;
 };
 
 /// One log-probability asked for: of `token` at row `row` of the head's input. Sorted by row.

@@ -65,7 +65,7 @@ size_t CpuOps::workspace_bytes(const OpsLimits& limits) const {
   floats = std::max(floats, head_workspace_floats(limits.rows, limits.hidden, limits.vocab, threads, limits.training));
   if (limits.training)
     floats = std::max(floats, gemm_dweight_workspace_floats(std::max(limits.cols, limits.hidden), threads));
-  if (!limits.training) floats = std::max(floats, sampling_workspace_floats(limits.vocab, threads));
+  if (limits.sampling) floats = std::max(floats, sampling_workspace_floats(limits.vocab, threads));
   return aligned(floats) * sizeof(float);
 }
 

@@ -96,7 +96,8 @@ inline OpsLimits limits_for(int64_t rows, int64_t cols, int64_t vocab = 1, bool 
           .head_dim = 16,
           .hidden = cols,
           .vocab = vocab,
-          .training = training};
+          .training = training,
+          .sampling = !training};
 }
 
 /// f(backend) for each instruction set, on 1 and 3 threads.
