@@ -62,6 +62,12 @@ int64_t integer_of(const Napi::Object& object, const char* key) {
   return static_cast<int64_t>(value);
 }
 
+int64_t size_of(const Napi::Object& object, const char* key) {
+  const int64_t value = integer_of(object, key);
+  if (value < 1 || value > INT32_MAX) throw wrong(object.Env(), key, "a number from 1 to 2^31 - 1");
+  return value;
+}
+
 bool boolean_of(const Napi::Object& object, const char* key) {
   const Napi::Value value = object.Get(key);
   if (!value.IsBoolean()) throw wrong(object.Env(), key, "a boolean");
@@ -213,10 +219,8 @@ TrainingSettings training_of(const Napi::Object& object) {
   settings.optimizer = string_of(object, "optimizer");
   settings.activations =
       string_of(object, "activations") == "recompute" ? ActivationPolicy::recompute : ActivationPolicy::keep;
-  settings.micro_batch_tokens = integer_of(object, "micro_batch_tokens");
-  settings.max_length = integer_of(object, "max_length");
-  if (settings.micro_batch_tokens <= 0 || settings.max_length <= 0)
-    throw wrong(object.Env(), "training", "positive sizes");
+  settings.micro_batch_tokens = size_of(object, "micro_batch_tokens");
+  settings.max_length = size_of(object, "max_length");
   return settings;
 }
 
@@ -241,6 +245,7 @@ std::vector<Prompt> prompts_of(const Napi::Value& ids, const Napi::Value& length
     const auto count = static_cast<size_t>(counts[i]);
     if (counts[i] < 0 || begin + count > all.size())
       throw wrong(ids.Env(), "lengths", "the lengths of the prompts in ids");
+    if (!(samples[i] >= 0 && samples[i] <= 9007199254740991.0)) throw wrong(ids.Env(), "sample_ids", "numbers from 0");
     const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
     prompts.push_back({.ids = {first, first + counts[i]}, .sample_id = static_cast<uint64_t>(samples[i])});
     begin += count;
@@ -254,15 +259,15 @@ GenerateSettings generate_settings_of(const Napi::Value& value) {
   settings.max_new_tokens = integer_of(object, "max_new_tokens");
   settings.temperature = static_cast<float>(number_of(object, "temperature"));
   settings.top_p = static_cast<float>(number_of(object, "top_p"));
-  settings.top_k = static_cast<int32_t>(integer_of(object, "top_k"));
+  const int64_t top_k = integer_of(object, "top_k");
+  if (top_k < 0 || top_k > INT32_MAX) throw wrong(object.Env(), "top_k", "a number from 0 to 2^31 - 1");
+  settings.top_k = static_cast<int32_t>(top_k);
   settings.seed = static_cast<uint64_t>(integer_of(object, "seed"));
   settings.eos_ids = int32s_of(object.Get("eos_ids"), "eos_ids");
   settings.stop_ids = int32s_of(object.Get("stop_ids"), "stop_ids");
-  settings.batch_size = integer_of(object, "batch_size");
-  settings.max_length = integer_of(object, "max_length");
-  settings.prefill_tokens = integer_of(object, "prefill_tokens");
-  if (settings.batch_size <= 0 || settings.max_length <= 0 || settings.prefill_tokens <= 0)
-    throw wrong(object.Env(), "settings", "positive sizes");
+  settings.batch_size = size_of(object, "batch_size");
+  settings.max_length = size_of(object, "max_length");
+  settings.prefill_tokens = size_of(object, "prefill_tokens");
   return settings;
 }
 
@@ -276,9 +281,9 @@ PlanRequest plan_request_of(const Napi::Value& value) {
   if (const Napi::Value generation = object.Get("generation"); generation.IsObject()) {
     const auto sizes = generation.As<Napi::Object>();
     request.generation = true;
-    request.generate = {.batch_size = integer_of(sizes, "batch_size"),
-                        .max_length = integer_of(sizes, "max_length"),
-                        .prefill_tokens = integer_of(sizes, "prefill_tokens")};
+    request.generate = {.batch_size = size_of(sizes, "batch_size"),
+                        .max_length = size_of(sizes, "max_length"),
+                        .prefill_tokens = size_of(sizes, "prefill_tokens")};
   }
   return request;
 }

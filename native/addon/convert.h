@@ -27,6 +27,8 @@ auto with_js_errors(Napi::Env env, Body body) -> decltype(body()) {
 Napi::Object object_of(const Napi::Value& value, const char* what);
 double number_of(const Napi::Object& object, const char* key);
 int64_t integer_of(const Napi::Object& object, const char* key);
+/// A count of tokens or sequences: from 1 to 2^31 - 1.
+int64_t size_of(const Napi::Object& object, const char* key);
 bool boolean_of(const Napi::Object& object, const char* key);
 std::string string_of(const Napi::Object& object, const char* key);
 std::vector<std::string> strings_of(const Napi::Value& value, const char* what);

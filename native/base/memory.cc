@@ -38,6 +38,16 @@ const char* purpose_name(Purpose purpose) {
   return "";
 }
 
+size_t float_bytes(int64_t rows, int64_t cols) {
+  constexpr int64_t kMost = (int64_t{1} << 48) / static_cast<int64_t>(sizeof(float));
+  if (rows < 0 || cols < 0 || (cols > 0 && rows > kMost / cols)) {
+    throw Error("ERR_GLEANER_MEMORY",
+                "a block of " + std::to_string(rows) + " x " + std::to_string(cols) + " values is not possible",
+                "look for a size in config.json or the recipe that cannot be meant");
+  }
+  return static_cast<size_t>(rows * cols) * sizeof(float);
+}
+
 Buffer::Buffer(Buffer&& other) noexcept { *this = std::move(other); }
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
@@ -58,7 +68,7 @@ Buffer::~Buffer() {
 Buffer Memory::allocate(Purpose purpose, size_t bytes) {
   Buffer buffer;
   if (bytes == 0) return buffer;
-  if (limit_ != 0 && current_ + bytes > limit_) {
+  if (limit_ != 0 && (bytes > limit_ || current_ > limit_ - bytes)) {
     throw Error("ERR_GLEANER_MEMORY",
                 std::string(purpose_name(purpose)) + " needs " + megabytes(bytes) + ", but " + megabytes(current_) +
                     " of the " + megabytes(limit_) + " memory limit are in use",
@@ -90,7 +100,7 @@ void Memory::release(Buffer& buffer) {
 
 Tensor Arena::tensor(int64_t rows, int64_t cols) {
   const size_t begin = used_;
-  used_ += round_up(static_cast<size_t>(rows * cols) * sizeof(float));
+  used_ += round_up(float_bytes(rows, cols));
   if (used_ > high_water_) high_water_ = used_;
   if (data_ == nullptr) return {nullptr, rows, cols, cols, DType::f32};
   if (used_ > bytes_) {

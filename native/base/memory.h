@@ -13,6 +13,10 @@ enum class Purpose : uint8_t { weights, packed_weights, gradients, optimizer, ac
 constexpr size_t kNumPurposes = 8;
 const char* purpose_name(Purpose purpose);
 
+/// Bytes of so many rows of floats. Throws ERR_GLEANER_MEMORY when that is more than any machine has (2^48), so that
+/// sums of a few such sizes never wrap.
+size_t float_bytes(int64_t rows, int64_t cols);
+
 class Memory;
 
 /// An owned, 64-byte aligned, zeroed block. Given back to its Memory when destroyed.

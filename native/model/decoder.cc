@@ -102,7 +102,7 @@ Decoder::Decoder(DecoderSpec spec, Parameters& parameters, Ops& ops)
 }
 
 size_t Decoder::rope_bytes(const DecoderSpec& spec, int64_t positions) {
-  return static_cast<size_t>(positions * spec.rotary_dim) * sizeof(float);
+  return float_bytes(positions, spec.rotary_dim);
 }
 
 void Decoder::reserve_positions(Memory& memory, int64_t positions) {

@@ -44,8 +44,9 @@ std::vector<Parameter> list_parameters(const DecoderSpec& spec) {
 Parameters::Parameters(const DecoderSpec& spec) : parameters_(list_parameters(spec)) {
   for (Parameter& parameter : parameters_) {
     parameter.offset = static_cast<size_t>(block_floats_);
-    block_floats_ += (parameter.rows * parameter.cols + 15) / 16 * 16;
+    block_floats_ += static_cast<int64_t>(float_bytes(parameter.rows, parameter.cols) / sizeof(float) + 15) / 16 * 16;
   }
+  float_bytes(1, block_floats_);
 }
 
 int64_t Parameters::packed_floats(const Ops& ops, bool backward) const {

@@ -6,7 +6,7 @@
 namespace gleaner {
 
 size_t KvCache::bytes(const DecoderSpec& spec, int64_t num_pages) {
-  return static_cast<size_t>(2 * spec.layers * num_pages * kPageSize * spec.kv_heads * spec.head_dim) * sizeof(float);
+  return float_bytes(num_pages, 2 * spec.layers * kPageSize * spec.kv_heads * spec.head_dim);
 }
 
 KvCache::KvCache(const DecoderSpec& spec, int64_t num_pages, Memory& memory)

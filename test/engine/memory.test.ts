@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { Engine } from '../../src/engine/engine.js';
 import type { GenerateOptions, PlanSettings, TokenRow } from '../../src/engine/types.js';
+import type { DecoderSpec } from '../../src/models/spec.js';
 import { goldenModel } from '../golden/golden.js';
 import type { ConfigValues } from '../models/tiny_folder.js';
 import { adamw, randomIds, randomNumbers, withGolden, withRandom } from '../support/engines.js';
@@ -173,6 +174,42 @@ suite('the memory plan', (test) => {
       const bytes =
         4 * engine.description.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
       assert.ok(keep.gradients >= bytes && keep.gradients < 1.01 * bytes);
+    }));
+
+  test('many threads and short micro-batches: scoring takes no more than the training that was planned', async () => {
+    const threads = 24;
+    await withRandom({ ...models['llama, as stories260K'], vocab_size: 30_000 }, { threads }, async (engine) => {
+      const training = { optimizer: 'adamw', activations: 'keep', micro_batch_tokens: 16, max_length: 16 } as const;
+      const plan = Engine.plan(engine.spec, { training, generation: null, threads });
+      await engine.prepareTraining({ ...training, optimizer: adamw });
+      const rows = [{ id: 'a', prompt_ids: [1, 2, 3], response_ids: [4, 5] }];
+      await engine.update({ objective: { name: 'sft' }, rows }, step);
+      await engine.score(rows);
+      assertPlanned((await engine.memory()).peak_bytes, plan.total_bytes);
+    });
+  });
+
+  test('sizes that no machine has are refused, not wrapped around', () =>
+    withGolden('llama-gqa', {}, async ({ spec }) => {
+      const training: NonNullable<PlanSettings['training']> = {
+        optimizer: 'adamw',
+        activations: 'keep',
+        micro_batch_tokens: 512,
+        max_length: 256,
+      };
+      const plan = (planned: DecoderSpec, change: Partial<typeof training>) =>
+        Engine.plan(planned, { training: { ...training, ...change }, generation: null, threads: 2 });
+      const wide = { heads: 2 ** 16, kv_heads: 2 ** 16, head_dim: 2 ** 24, hidden: 2 ** 24, vocab: 2, intermediate: 2 };
+      // heads * head_dim * hidden is 2^64.
+      const whole = { ...spec, ...wide, rotary_dim: 0, inverse_frequencies: [] };
+      await assertRejects(() => plan(whole, {}), MEMORY, /1099511627776 x 16777216/);
+      await assertRejects(
+        () =>
+          plan({ ...spec, layers: 1000, hidden: 2 ** 20, intermediate: 2 ** 14 }, { micro_batch_tokens: 2 ** 31 - 1 }),
+        MEMORY,
+      );
+      assert.throws(() => plan(spec, { micro_batch_tokens: 2 ** 53 - 1 }), /micro_batch_tokens/);
+      assert.throws(() => plan(spec, { max_length: -1 }), /max_length/);
     }));
 
   test('the process holds what the plan says: resident memory', () =>

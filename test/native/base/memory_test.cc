@@ -76,5 +76,20 @@ TEST_CASE("an arena counts what it hands out, aligned, and refuses to hand out m
   CHECK_THROWS_AS(arena.tensor(1000, 1000), Error);
 }
 
+TEST_CASE("sizes that no machine has are refused before they wrap around") {
+  CHECK(float_bytes(3, 5) == 60);
+  CHECK(float_bytes(0, INT64_MAX) == 0);
+  CHECK(float_bytes(1, int64_t{1} << 46) == size_t{1} << 48);
+  CHECK_THROWS_AS(float_bytes(2, int64_t{1} << 46), Error);
+  CHECK_THROWS_AS(float_bytes(int64_t{1} << 32, int64_t{1} << 32), Error);  // 2^64 bytes and more: 0 once wrapped
+  CHECK_THROWS_AS(float_bytes(INT64_MAX, INT64_MAX), Error);
+  CHECK_THROWS_AS(float_bytes(-1, 5), Error);
+  Arena counting;
+  CHECK_THROWS_AS(counting.tensor(int64_t{1} << 32, int64_t{1} << 30), Error);
+  Memory memory(1000);
+  const Buffer held = memory.allocate(Purpose::head, 64);
+  CHECK_THROWS_AS(memory.allocate(Purpose::head, SIZE_MAX - 10), Error);
+}
+
 }  // namespace
 }  // namespace gleaner::test
