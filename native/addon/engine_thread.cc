@@ -2,6 +2,7 @@
 #include "addon/engine_thread.h"
 
 #include <new>
+#include <system_error>
 #include <utility>
 
 namespace gleaner {
@@ -12,7 +13,14 @@ EngineThread::EngineThread(Napi::Env env, std::function<void(bool)> on_pending, 
   channel_.Unref(env);  // an idle engine does not hold the process open
   // Hooks run last-in first-out: ours, registered after the channel's own, still finds the channel alive.
   napi_add_env_cleanup_hook(env, &EngineThread::on_environment_exit, this);
-  thread_ = std::thread([this] { loop(); });
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::system_error& error) {
+    napi_remove_env_cleanup_hook(env, &EngineThread::on_environment_exit, this);
+    channel_.Release();
+    throw Error("ERR_GLEANER_USAGE", std::string("the machine gave no thread for the engine: ") + error.what(),
+                "set threads lower");
+  }
 }
 
 EngineThread::~EngineThread() {
@@ -26,6 +34,7 @@ void EngineThread::on_environment_exit(void* pointer) {
   self->environment_gone_ = true;
   self->begin_stop();
   self->join();
+  self->live_.clear();  // the channel drops what it still holds, without a word to us
 }
 
 void EngineThread::begin_stop() {
@@ -64,6 +73,8 @@ void EngineThread::loop() {
       task->on_tokens.SuppressDestruct();
       task->thrown.SuppressDestruct();
       const std::unique_ptr<Task> dropped(task);
+      const std::lock_guard lock(mutex_);
+      live_.erase(task->id);
     }
   }
   // Only close() is told: it holds the owner until the message is in. A destructor leaves nobody to deliver to.
@@ -137,7 +148,9 @@ void EngineThread::deliver_tokens(Napi::Env env, Task& task, const std::vector<T
     task.on_tokens.Call({flat});
   } catch (const Napi::Error& error) {  // the caller's callback threw: the command ends with that error
     task.cancelled = true;
-    task.thrown = Napi::Reference<Napi::Value>::New(error.Value(), 1);
+    auto box = Napi::Object::New(env);
+    box.Set("value", error.Value());
+    task.thrown = Napi::Persistent(box);
   }
 }
 
@@ -160,7 +173,7 @@ void EngineThread::settle(Napi::Env env, std::unique_ptr<Task> task) {
   }
   finish_pending(env);
   if (!task->thrown.IsEmpty()) {
-    task->deferred.Reject(task->thrown.Value());
+    task->deferred.Reject(task->thrown.Get("value"));
     return;
   }
   if (task->code.empty()) {

@@ -36,7 +36,7 @@ struct Task {
   std::unordered_set<int32_t> stopped_prompts;  // that JS has ended
   // Set when the work threw, or a callback did.
   std::string code, message, hint;
-  Napi::Reference<Napi::Value> thrown;
+  Napi::ObjectReference thrown;  // { value }: a reference holds objects only, and anything can be thrown
 
   void check_abort() const {
     if (cancelled.load(std::memory_order_relaxed)) throw Aborted();

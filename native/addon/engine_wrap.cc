@@ -92,9 +92,11 @@ EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Engine
                       .memory_limit_bytes = static_cast<size_t>(integer_of(options, "memory_limit_bytes"))});
   });
   // While commands are pending the wrapper must outlive them, even when JS has dropped it.
-  thread_ = std::make_unique<EngineThread>(
-      env, [this](bool pending) { pending ? static_cast<void>(Ref()) : static_cast<void>(Unref()); },
-      [this] { engine_.reset(); });
+  with_js_errors(env, [&] {
+    thread_ = std::make_unique<EngineThread>(
+        env, [this](bool pending) { pending ? static_cast<void>(Ref()) : static_cast<void>(Unref()); },
+        [this] { engine_.reset(); });
+  });
 }
 
 template <class T, class Work, class ToValue>

@@ -2,6 +2,12 @@
 // no worker is inside.
 #include "base/threads.h"
 
+#include <algorithm>
+#include <string>
+#include <system_error>
+
+#include "base/error.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -29,10 +35,21 @@ int& ThreadPool::current_worker() {
 }
 
 ThreadPool::ThreadPool(int threads) {
-  for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { loop(worker); });
+  workers_.reserve(static_cast<size_t>(std::max(threads - 1, 0)));
+  try {
+    for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { loop(worker); });
+  } catch (const std::system_error& error) {
+    stop();
+    throw Error("ERR_GLEANER_USAGE",
+                "the machine gave " + std::to_string(workers_.size() + 1) + " of " + std::to_string(threads) +
+                    " threads: " + error.what(),
+                "set threads lower");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_ = true;
   ++epoch_;
   epoch_.notify_all();

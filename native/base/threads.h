@@ -12,7 +12,7 @@ namespace gleaner {
 
 class ThreadPool {
  public:
-  /// `threads` counts the caller. One caller at a time.
+  /// `threads` counts the caller. One caller at a time. Throws ERR_GLEANER_USAGE when the machine gives fewer.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -55,6 +55,7 @@ class ThreadPool {
   void run_job(Job& job);
   static void work(Job& job, int worker);
   void loop(int worker);
+  void stop();
 
   std::atomic<uint64_t> epoch_{0};
   std::atomic<Job*> job_{nullptr};

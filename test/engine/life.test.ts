@@ -299,6 +299,24 @@ suite('errors of callbacks', (test) => {
       assert.equal(seen, 30);
       assert.equal((await engine.generate(prompts, sampling)).length, prompts.length);
     }));
+
+  for (const thrown of ['a text', 42, undefined, null, Symbol('mine'), { an: 'object' }]) {
+    test(`so does one that throws ${String(thrown)}, early or with the last token`, () =>
+      withGolden('llama-gqa', {}, async (engine) => {
+        for (const place of [1, sampling.max_new_tokens]) {
+          let seen = 0;
+          const onToken = () => {
+            if (++seen === place) throw thrown;
+            return undefined;
+          };
+          const ended = await engine.generate(prompts.slice(0, 1), { ...sampling, onToken }).then(
+            () => 'as if nothing had happened',
+            (error: unknown) => ({ error }),
+          );
+          assert.deepEqual(ended, { error: thrown });
+        }
+      }));
+  }
 });
 
 suite('numbers that are not finite', (test) => {
