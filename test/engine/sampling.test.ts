@@ -158,6 +158,8 @@ suite('a prompt’s answer is its own', (test) => {
         ...tails.map((tail) => [...prefix, ...tail]),
         prefix.slice(0, 33),
         [...prefix.slice(0, 33), ...randomIds(random, 30)],
+        // The second page holds the same ids after another first one.
+        [...randomIds(random, 16), ...prefix.slice(16)],
       ];
       const asked = [...prompts, ...prompts].map((prompt_ids, sample_id) => ({ prompt_ids, sample_id }));
       const together = await engine.generate(asked, { ...plain, batch_size: 7 });

@@ -74,6 +74,9 @@ TEST_CASE("equal prefixes share whole pages, and the last row is always computed
   std::vector<int32_t> fork = counted(40);
   fork[20] = 99;
   CHECK(shared_with(fork) == 16);
+  std::vector<int32_t> other_beginning = counted(40);
+  other_beginning[3] = 99;
+  CHECK(shared_with(other_beginning) == 0);  // its second page holds the first's tokens, after others
   cache.give_back(first);
   CHECK(shared_with(counted(40)) == 0);  // with its last user a page leaves the index
   CHECK(cache.num_free() == 40);
