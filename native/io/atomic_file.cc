@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <system_error>
 #include <utility>
@@ -14,7 +15,10 @@
 namespace gleaner {
 
 AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), temporary_path_(path_ + ".tmp-" + std::to_string(::getpid())) {
+    // The object's address: another writer of this path, in this process, has a file of its own.
+    : path_(std::move(path)),
+      temporary_path_(path_ + ".tmp-" + std::to_string(::getpid()) + "-" +
+                      std::to_string(reinterpret_cast<uintptr_t>(this))) {
   ::unlink(temporary_path_.c_str());  // of an earlier process with this id
   descriptor_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail("create");

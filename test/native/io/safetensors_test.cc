@@ -217,6 +217,23 @@ TEST_CASE("a writer that is not finished leaves the old file and no other") {
   CHECK(folder.entries() == 1);
 }
 
+TEST_CASE("two writers of one path: each writes its own file, and the last to finish stands") {
+  const Folder folder;
+  const std::string path = folder.file("out");
+  const std::string first_bytes = "the first";
+  const std::string second_bytes = "the second, which is longer";
+  AtomicFile first(path);
+  first.write(std::as_bytes(std::span(first_bytes)));
+  AtomicFile second(path);
+  second.write(std::as_bytes(std::span(second_bytes)).first(5));
+  first.commit();
+  CHECK(get(path) == first_bytes);  // never a part of the second
+  second.write(std::as_bytes(std::span(second_bytes)).subspan(5));
+  second.commit();
+  CHECK(get(path) == second_bytes);
+  CHECK(folder.entries() == 1);
+}
+
 TEST_CASE("a folder that cannot be written is ERR_GLEANER_DISK with the path") {
   const Folder folder;
   put(folder.file("file"), "old");
