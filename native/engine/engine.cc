@@ -24,7 +24,7 @@ Engine::Engine(EngineOptions options)
 
 void Engine::load(std::span<const std::string> files, std::span<const LoadPiece> pieces) {
   for (size_t i = 0; i < files.size(); ++i) {
-    const MappedFile file(files[i]);
+    const InputFile file(files[i]);
     for (const LoadPiece& piece : pieces) {
       if (piece.file != static_cast<int32_t>(i)) continue;
       Parameter& parameter = parameters_.at(piece.parameter);

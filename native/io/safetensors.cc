@@ -1,8 +1,8 @@
-// Values are copied out of the map byte by byte (memcpy): a header of odd length leaves them unaligned.
+// Read, not mapped: a map of a file that is cut meanwhile, or whose disk fails, kills the process where a read is an
+// error.
 #include "io/safetensors.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +27,11 @@ Error model_error(const std::string& path, const std::string& what) {
   return Error("ERR_GLEANER_MODEL", path + ": " + what);
 }
 
+Error missing_bytes(const std::string& path, uint64_t offset, uint64_t count, uint64_t available) {
+  return model_error(path, std::to_string(count) + " bytes at byte " + std::to_string(offset) +
+                               " were expected, the file has " + std::to_string(available));
+}
+
 std::string last_error() { return std::generic_category().message(errno); }
 
 /// rows · cols · bytes of a value, or an error when that is no size.
@@ -43,18 +48,39 @@ uint64_t piece_bytes(const std::string& path, int64_t rows, int64_t cols, DType 
   return static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols) * value_bytes;
 }
 
+/// About 1 MiB at a time of 16-bit values, so that narrow rows do not cost a system call each.
+int64_t rows_at_a_time(Tensor rows) { return std::clamp<int64_t>((int64_t{1} << 19) / rows.cols, 1, rows.rows); }
+
 template <float (*widen)(uint16_t)>
-void widen_row(const std::byte* from, float* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, from + 2 * i, sizeof(bits));
-    to[i] = widen(bits);
+void read_widened(const InputFile& file, uint64_t offset, Tensor destination) {
+  const int64_t cols = destination.cols;
+  const int64_t chunk_rows = rows_at_a_time(destination);
+  std::vector<uint16_t> values(static_cast<size_t>(chunk_rows * cols));
+  for (int64_t begin = 0; begin < destination.rows; begin += chunk_rows) {
+    const int64_t count = std::min(chunk_rows, destination.rows - begin);
+    const auto bytes = std::as_writable_bytes(std::span(values).first(static_cast<size_t>(count * cols)));
+    file.read(offset, bytes);
+    offset += bytes.size();
+    for (int64_t row = 0; row < count; ++row) {
+      std::transform(values.data() + row * cols, values.data() + (row + 1) * cols, destination.row(begin + row), widen);
+    }
+  }
+}
+
+void read_floats(const InputFile& file, uint64_t offset, Tensor destination) {
+  const bool dense = destination.stride == destination.cols;
+  const int64_t rows = dense ? 1 : destination.rows;
+  const int64_t cols = dense ? destination.size() : destination.cols;
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto bytes = std::as_writable_bytes(std::span(destination.row(row), static_cast<size_t>(cols)));
+    file.read(offset, bytes);
+    offset += bytes.size();
   }
 }
 
 }  // namespace
 
-MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
+InputFile::InputFile(std::string path) : path_(std::move(path)) {
   descriptor_ =
       ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe would wait for a writer
   if (descriptor_ < 0) throw model_error(path_, "cannot be opened: " + last_error());
@@ -64,63 +90,42 @@ MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
     throw model_error(path_, "not a regular file");
   }
   bytes_ = static_cast<uint64_t>(info.st_size);
-  if (bytes_ == 0) return;  // nothing to map
-  void* map = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, descriptor_, 0);
-  if (map == MAP_FAILED) {
-    const std::string why = last_error();
-    ::close(descriptor_);
-    throw model_error(path_, "cannot be mapped: " + why);
-  }
-  data_ = static_cast<const std::byte*>(map);
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      descriptor_(std::exchange(other.descriptor_, -1)),
-      data_(std::exchange(other.data_, nullptr)),
-      bytes_(std::exchange(other.bytes_, 0)) {}
+InputFile::~InputFile() { ::close(descriptor_); }
 
-MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), bytes_);
-  if (descriptor_ >= 0) ::close(descriptor_);
+void InputFile::need(uint64_t offset, uint64_t count) const {
+  if (offset > bytes_ || count > bytes_ - offset) throw missing_bytes(path_, offset, count, bytes_);
 }
 
-std::span<const std::byte> MappedFile::range(uint64_t offset, uint64_t count) const {
-  // Reading a map past the end of its file kills the process, so a file that was cut since it was opened is found here.
-  struct stat info {};
-  const uint64_t now = ::fstat(descriptor_, &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
-  const uint64_t available = std::min(bytes_, now);
-  if (offset > available || count > available - offset) {
-    throw model_error(path_, std::to_string(count) + " bytes at byte " + std::to_string(offset) +
-                                 " were expected, the file has " + std::to_string(available));
-  }
-  if (count == 0) return {};
-  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  const uint64_t begin = offset / page * page;
-  ::madvise(const_cast<std::byte*>(data_) + begin, offset + count - begin,
-            MADV_WILLNEED);  // advice: failure is harmless
-  return {data_ + offset, count};
-}
-
-void read_piece(const MappedFile& file, uint64_t offset, DType dtype, Tensor destination) {
-  const int64_t cols = destination.cols;
-  const uint64_t bytes = piece_bytes(file.path(), destination.rows, cols, dtype);
-  const std::byte* from = file.range(offset, bytes).data();
-  if (bytes == 0) return;
-  const int64_t row_bytes = cols * dtype_bytes(dtype);
-  for (int64_t row = 0; row < destination.rows; ++row, from += row_bytes) {
-    float* to = destination.row(row);
-    switch (dtype) {
-      case DType::f32:
-        std::memcpy(to, from, static_cast<size_t>(row_bytes));
-        break;
-      case DType::f16:
-        widen_row<f16_to_f32>(from, to, cols);
-        break;
-      case DType::bf16:
-        widen_row<bf16_to_f32>(from, to, cols);
-        break;
+void InputFile::read(uint64_t offset, std::span<std::byte> to) const {
+  need(offset, to.size());
+  for (size_t done = 0; done < to.size();) {
+    const ssize_t got =
+        ::pread(descriptor_, to.data() + done, to.size() - done, static_cast<off_t>(offset) + static_cast<off_t>(done));
+    if (got == 0) throw missing_bytes(path_, offset, to.size(), offset + done);
+    if (got > 0) {
+      done += static_cast<size_t>(got);
+    } else if (errno != EINTR) {
+      throw model_error(path_, "cannot be read: " + last_error());
     }
+  }
+}
+
+void read_piece(const InputFile& file, uint64_t offset, DType dtype, Tensor destination) {
+  const uint64_t bytes = piece_bytes(file.path(), destination.rows, destination.cols, dtype);
+  file.need(offset, bytes);  // before anything is written
+  if (bytes == 0) return;
+  switch (dtype) {
+    case DType::f32:
+      read_floats(file, offset, destination);
+      break;
+    case DType::f16:
+      read_widened<f16_to_f32>(file, offset, destination);
+      break;
+    case DType::bf16:
+      read_widened<bf16_to_f32>(file, offset, destination);
+      break;
   }
 }
 
@@ -152,8 +157,7 @@ void SafetensorsWriter::write_rows(Tensor rows, DType dtype) {
     }
     return;
   }
-  // About 1 MiB at a time, so that narrow rows do not cost a system call each.
-  const int64_t chunk_rows = std::clamp<int64_t>((int64_t{1} << 19) / rows.cols, 1, rows.rows);
+  const int64_t chunk_rows = rows_at_a_time(rows);
   converted_.resize(static_cast<size_t>(chunk_rows * rows.cols));
   for (int64_t begin = 0; begin < rows.rows; begin += chunk_rows) {
     const int64_t count = std::min(chunk_rows, rows.rows - begin);

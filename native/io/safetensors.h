@@ -1,4 +1,4 @@
-// Tensor bytes of safetensors files: memory-mapped in, written atomically out. Headers are read and made in
+// Tensor bytes of safetensors files: read in, written atomically out. Headers are read and made in
 // src/models/safetensors.ts; here arrive offsets, dtypes and sizes, and every one of them is checked against the file
 // again.
 #pragma once
@@ -22,31 +22,30 @@ struct TensorPiece {
   int64_t cols = 0;
 };
 
-/// A regular file, mapped for reading. Throws ERR_GLEANER_MODEL when it cannot be.
-class MappedFile {
+/// A regular file, open for reading. Throws ERR_GLEANER_MODEL when it cannot be.
+class InputFile {
  public:
-  explicit MappedFile(std::string path);
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&&) = delete;
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-  ~MappedFile();
+  explicit InputFile(std::string path);
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  ~InputFile();
 
   const std::string& path() const { return path_; }
+  /// When it was opened.
   uint64_t bytes() const { return bytes_; }
-  /// Bytes [offset, offset + count), asked of the disk ahead. Throws ERR_GLEANER_MODEL when the file does not have
-  /// them, or no longer.
-  std::span<const std::byte> range(uint64_t offset, uint64_t count) const;
+  /// Throws ERR_GLEANER_MODEL when the file did not have these bytes when it was opened.
+  void need(uint64_t offset, uint64_t count) const;
+  /// Throws as well when the file has been cut since, or the disk does not give them.
+  void read(uint64_t offset, std::span<std::byte> to) const;
 
  private:
   std::string path_;
   int descriptor_ = -1;
-  const std::byte* data_ = nullptr;
   uint64_t bytes_ = 0;
 };
 
 /// Fills `destination` [rows, cols], fp32, any stride, with the values at `offset`. Widening is exact.
-void read_piece(const MappedFile& file, uint64_t offset, DType dtype, Tensor destination);
+void read_piece(const InputFile& file, uint64_t offset, DType dtype, Tensor destination);
 
 /// Writes a safetensors file: the header given, then rows in the order of the calls. The file appears at `path` in
 /// finish() or not at all.
