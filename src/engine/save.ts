@@ -1,8 +1,9 @@
 // A model folder on disk: config.json, the tokenizer's files, and the tensors, which native writes.
 
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { GleanerError } from '../common/errors.js';
+import { makeFolder } from '../common/make_folder.js';
 import type { Config } from '../models/config.js';
 import { planSave } from '../models/save.js';
 import type { ModelDescription } from '../models/spec.js';
@@ -24,7 +25,7 @@ export async function writeModelFolder(
 ): Promise<void> {
   const plan = planSave(config, description, dtype);
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     await writeFile(join(path, 'config.json'), plan.config_json);
     for (const file of files) await copyFile(file, join(path, basename(file)));
   } catch (cause) {

@@ -1,8 +1,9 @@
 // The name of every file that a run writes, and the folder they lie in. A folder that holds a run is never written into unasked.
 
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { GleanerError } from '../common/errors.js';
+import { makeFolder } from '../common/make_folder.js';
 
 /** What a run may leave at the top of its folder; overwrite removes these and nothing else. */
 const ENTRIES = ['recipe.yaml', 'plan.json', 'metrics.jsonl', 'rounds', 'samples', 'checkpoints', 'final'] as const;
@@ -62,7 +63,7 @@ export async function checkRunFolder(path: string, { overwrite }: { overwrite: b
 export async function openRunFolder(path: string, options: { overwrite: boolean }): Promise<RunFolder> {
   await checkRunFolder(path, options);
   await onDisk(path, async () => {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     for (const name of await entriesOfRun(path)) await rm(join(path, name), { recursive: true });
   });
   return new RunFolder(path);
@@ -71,7 +72,7 @@ export async function openRunFolder(path: string, options: { overwrite: boolean 
 /** Writes beside the name, then renames: a reader sees the whole file or none. */
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
   await onDisk(path, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await writeFile(`${path}.part`, content);
     await rename(`${path}.part`, path);
   });

@@ -1,7 +1,8 @@
 // Rows as JSONL, written beside the name and renamed at the end: a file that stands there is whole.
 
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolder } from '../common/make_folder.js';
 import { onDisk } from './folder.js';
 
 export class RowsFile implements AsyncDisposable {
@@ -14,7 +15,7 @@ export class RowsFile implements AsyncDisposable {
 
   static async create(path: string): Promise<RowsFile> {
     return onDisk(path, async () => {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       return new RowsFile(path, await open(`${path}.part`, 'w'));
     });
   }

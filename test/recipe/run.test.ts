@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { tableFromIPC } from 'apache-arrow';
 import { Engine } from '../../src/engine/engine.js';
 import { dryRun } from '../../src/recipe/dry_run.js';
+import { loadModel } from '../../src/recipe/language_model.js';
 import { readRecipe } from '../../src/recipe/read.js';
 import { run } from '../../src/recipe/run.js';
 import { assertRejects, suite } from '../support/suite.js';
@@ -125,6 +126,9 @@ suite('a run', (test) => {
     writeFileSync(tiny.path('file'), '');
     await assertRejects(() => run({ ...recipe, output: tiny.path('file') }), 'ERR_GLEANER_USAGE', /is a file/);
     await assertRejects(() => run({ ...recipe, output: tiny.path('file', 'below') }), 'ERR_GLEANER_DISK');
+    // A file system that has no room for folders: Node's recursive mkdir would never come back.
+    if (existsSync('/proc/self'))
+      await assertRejects(() => run({ ...recipe, output: '/proc/nowhere/run' }), 'ERR_GLEANER_DISK', /\/proc\/nowhere/);
   });
 
   test('an abort saves the policy and says where; before the first step there is nothing to save', async () => {
@@ -143,6 +147,18 @@ suite('a run', (test) => {
       'ABORT_ERR',
     );
     assert.ok(!('checkpoint' in early));
+  });
+
+  test('a failure too leaves the policy of the steps that were done', async () => {
+    const tiny = tinyRun();
+    const failed = await run(tiny.recipe, {
+      onMetrics: (record) => {
+        if (record.step === 4) throw new Error('a fault of the caller');
+      },
+    }).catch((error: unknown) => error);
+    assert.ok(failed instanceof Error && failed.message === 'a fault of the caller');
+    assert.ok('checkpoint' in failed && failed.checkpoint === tiny.path('run', 'checkpoints', 'step-4', 'policy'));
+    assert.ok(existsSync(tiny.path('run', 'checkpoints', 'step-4', 'policy', 'model.safetensors')));
   });
 
   test('checkpoints: every so many steps, the last ones stay', async () => {
@@ -237,6 +253,12 @@ suite('a plan', (test) => {
       'ERR_GLEANER_RECIPE',
       /max_prompt_length 60 and generation\.max_new_tokens 8 make 68 tokens/,
     );
+    // Without held-out prompts SFT samples nothing, whatever evaluation.samples says.
+    const { plan } = await dryRun(
+      { ...tiny.recipe, method: 'sft', data: { ...data, max_length: 64, max_prompt_length: 60 } },
+      silent,
+    );
+    assert.equal(plan.generation, null);
   });
 
   test('missing and damaged inputs are named', async () => {
@@ -268,5 +290,24 @@ suite('a plan', (test) => {
       /no row/,
     );
     await assertRejects(() => run({ ...tiny.recipe, init: 'pretrained' }), 'ERR_GLEANER_MODEL', /model\.safetensors/);
+  });
+});
+
+suite('a loaded model', (test) => {
+  test('any number of answers is sampled, as they are taken; each is the same as with fewer', async () => {
+    const tiny = tinyRun();
+    const { final } = await run({ ...tiny.recipe, method: 'sft', evaluation: { samples: 0 } });
+    await using model = await loadModel(final, { threads: 1 });
+    const row = { kind: 'ids', id: 'a', prompt_ids: [1, 5], response_ids: [6] } as const;
+    const first = async (num: number) => {
+      const answers: string[] = [];
+      for await (const { sample, response_ids } of model.generate([row], { num, max_new_tokens: 4 })) {
+        answers.push(`${sample}: ${response_ids.join()}`);
+        if (answers.length === 3) break;
+      }
+      return answers;
+    };
+    assert.deepEqual(await first(2 ** 50), await first(3));
+    await assertRejects(() => first(0), 'ERR_GLEANER_USAGE', /num is 0/);
   });
 });
