@@ -97,6 +97,7 @@ function nativeDigest(tests) {
 async function native({ tests }) {
   const step = tests ? 'native and its tests' : 'native';
   const wanted = nativeDigest(tests);
+  const addonAlone = nativeDigest(false); // now: what is edited while it compiles is not in it
   const built = join(root, 'build/Release/gleaner.node');
   if (stampOf(step) === wanted && existsSync(built) && (!tests || existsSync(join(root, 'build/tests')))) return;
   debianPackages({ tests });
@@ -114,7 +115,7 @@ async function native({ tests }) {
   if (/\bwarning:/.test(made.output)) say(made.output.trimEnd());
   if (!existsSync(built)) throw new SetupError(`the build left no ${built}:\n${configured.output.trimEnd()}`);
   setStamp(step, wanted);
-  if (tests) setStamp('native', nativeDigest(false)); // `all` made the addon too
+  if (tests) setStamp('native', addonAlone); // `all` made the addon too
 }
 
 async function dist() {
