@@ -9,7 +9,7 @@ import type { FinishReason } from '../engine/types.js';
 import { type PreparedModel, prepareModel } from './prepare.js';
 import { StopStrings } from './stop_strings.js';
 
-/** Rows that are read, sampled or scored together; what a row gets does not depend on it. */
+/** Answers that are sampled, or rows that are scored, together; what a row gets does not depend on it. */
 const ROWS_AT_ONCE = 256;
 /** A prompt that long would not be cut: text is refused, not shortened, where it does not fit. */
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
@@ -53,6 +53,15 @@ export interface GeneratedText {
   finish_reason: FinishReason;
 }
 
+interface AskedPrompt {
+  id: string;
+  prompt: string;
+  prompt_ids: number[];
+  /** Of the prompt's answers, from 0. */
+  sample: number;
+  sample_id: number;
+}
+
 export interface ScoredText {
   id: string;
   /** Sum of token_logprobs. */
@@ -93,17 +102,18 @@ export class LanguageModel implements AsyncDisposable {
     rows: Iterable<Row> | AsyncIterable<Row>,
     options: SamplingOptions = {},
   ): AsyncGenerator<GeneratedText> {
-    let index = 0;
-    for await (const group of groups(rows, ROWS_AT_ONCE)) {
-      yield* await this.#generateGroup(group, index, options);
-      index += group.length;
+    const num = options.num ?? 1;
+    if (!Number.isSafeInteger(num) || num < 1)
+      throw new GleanerError('ERR_GLEANER_USAGE', `num is ${num}: a whole number from 1 is needed`);
+    for await (const group of groups(this.#asked(rows, num), ROWS_AT_ONCE)) {
+      yield* await this.#generateGroup(group, options);
     }
   }
 
-  async #generateGroup(rows: readonly Row[], firstIndex: number, options: SamplingOptions): Promise<GeneratedText[]> {
-    const num = options.num ?? 1;
-    const stops = options.stop ?? [];
-    const asked = rows.flatMap((row, place) => {
+  /** Each row's prompt, as often as it is to be answered. */
+  async *#asked(rows: Iterable<Row> | AsyncIterable<Row>, num: number): AsyncGenerator<AskedPrompt> {
+    let sample_id = 0;
+    for await (const row of rows) {
       const prompt = this.rowTokenizer.prompt(row);
       if (!prompt)
         throw new GleanerError(
@@ -111,12 +121,12 @@ export class LanguageModel implements AsyncDisposable {
           `row ${row.id}: there is nothing to answer in it`,
           'Give a prompt, or messages.',
         );
-      return Array.from({ length: num }, (_, sample) => ({
-        ...prompt,
-        sample,
-        sample_id: (firstIndex + place) * num + sample,
-      }));
-    });
+      for (let sample = 0; sample < num; ++sample) yield { ...prompt, sample, sample_id: sample_id++ };
+    }
+  }
+
+  async #generateGroup(asked: readonly AskedPrompt[], options: SamplingOptions): Promise<GeneratedText[]> {
+    const stops = options.stop ?? [];
     const tokenizer = this.#needTokenizer(stops.length > 0);
     const texts = asked.map(({ prompt_ids }) => new StopStrings(tokenizer, prompt_ids, stops));
     const watched = stops.length > 0 || options.onText !== undefined;
@@ -145,6 +155,11 @@ export class LanguageModel implements AsyncDisposable {
       const response_ids = [...answer.response_ids];
       const text = this.tokenizer?.decodeAfter(prompt_ids, response_ids) ?? '';
       const response = answer.finish_reason === 'stop' ? (texts[place]?.text ?? text) : text;
+      if (options.onText) {
+        // What was held back, since it could have begun a stop text or a character, is certain now.
+        const rest = response.slice(texts[place]?.given ?? 0);
+        if (rest !== '') options.onText({ id, sample, text: rest });
+      }
       return {
         id,
         sample,

@@ -23,6 +23,11 @@ export class StopStrings {
     return this.#text;
   }
 
+  /** Characters that push has given out. */
+  get given(): number {
+    return this.#given;
+  }
+
   /** Takes a token; gives back the text that is certain now. */
   push(token: number): string {
     if (!this.#stream || this.stopped) return '';
