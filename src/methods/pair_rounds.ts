@@ -50,7 +50,11 @@ export function planPairRounds(numRows: number, train: TrainSettings, settings: 
     const pool = sizes.slice(Math.max(0, round - mix_previous), round + 1).reduce((sum, size) => sum + size, 0);
     return { rows, generations: rows, steps: numSteps(pool, train, steps_per_round) };
   });
-  if (restart === 'round') refuseRoundsThatNeverMove(planned, train.schedule, section);
+  if (restart === 'round') {
+    const restartKey = section === 'irft' ? 'irft.restart: never, ' : '';
+    const cure = `Set ${restartKey}train.schedule.warmup_ratio: 0, or longer rounds.`;
+    refuseRoundsThatNeverMove(planned, train.schedule, section, cure);
+  }
   return capRounds(planned, train.max_steps).map((round) => ({
     ...round,
     generations: rowsInReach(round, train, settings),

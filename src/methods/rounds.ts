@@ -53,18 +53,19 @@ export function capRounds(rounds: readonly PlannedRound[], maxSteps: number | nu
   return capped;
 }
 
-/** A round of nothing but the warm-up's first step would train nothing, round after round. */
+/** A round of nothing but the warm-up's first step would train nothing, round after round. `cure` is what the recipe may set. */
 export function refuseRoundsThatNeverMove(
   rounds: readonly PlannedRound[],
   schedule: ScheduleSettings,
   section: string,
+  cure: string,
 ): void {
   for (const { steps } of rounds) {
     if (steps > 0 && neverMoves(schedule, steps, steps)) {
       throw new GleanerError(
         'ERR_GLEANER_RECIPE',
-        `${section}: rounds of ${steps} step${steps === 1 ? '' : 's'} whose schedule starts afresh: the warm-up begins at learning rate 0 and never gets further`,
-        `Set ${section}.restart: never, train.schedule.warmup_ratio: 0, or longer rounds.`,
+        `${section}: a schedule of ${steps} step${steps === 1 ? '' : 's'}: the warm-up begins at learning rate 0 and never gets further`,
+        cure,
       );
     }
   }

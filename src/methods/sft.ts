@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { defineMethod } from './method.js';
-import { batches, capRounds, chunkBounds, LearningRates, numSteps } from './rounds.js';
+import { batches, capRounds, chunkBounds, LearningRates, numSteps, refuseRoundsThatNeverMove } from './rounds.js';
 import { TrainingLoop } from './training_loop.js';
 
 export const sft = defineMethod({
@@ -12,7 +12,10 @@ export const sft = defineMethod({
 
   plan({ numRows, train }) {
     chunkBounds(numRows, 1, 'all');
-    return capRounds([{ rows: numRows, generations: 0, steps: numSteps(numRows, train, null) }], train.max_steps);
+    const planned = [{ rows: numRows, generations: 0, steps: numSteps(numRows, train, null) }];
+    const cure = 'Set train.schedule.warmup_ratio: 0, more epochs, or a smaller batch_size.';
+    refuseRoundsThatNeverMove(planned, train.schedule, 'sft', cure);
+    return capRounds(planned, train.max_steps);
   },
 
   async run(context, options) {

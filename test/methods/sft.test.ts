@@ -1,6 +1,7 @@
 // SFT with a tabular policy: what it converges to, its steps, its measurements, and how it ends when nothing is finite any more.
 
 import assert from 'node:assert/strict';
+import { GleanerError } from '../../src/common/errors.js';
 import { sft } from '../../src/methods/sft.js';
 import { methodContext, stepRecords } from '../support/method_context.js';
 import { suite } from '../support/suite.js';
@@ -19,6 +20,17 @@ suite('sft', (test) => {
     await sft.run(methodContext(engine, demonstrations, { train: { epochs: 2000 } }), {});
     const [seen = 0] = engine.probabilities([9]);
     assert.ok(seen > 0.998, `${seen}`);
+  });
+
+  test('a run of nothing but the warm-up’s first step is refused: it would train nothing', () => {
+    const schedule = { name: 'linear', warmup_ratio: 0.1, warmup_steps: null } as const;
+    const { train } = methodContext(new TabularTrainer({ vocab: 3 }), rows, { train: { batch_size: 8, schedule } });
+    assert.throws(
+      () => sft.plan({ numRows: 6, train }, {}),
+      (error) =>
+        error instanceof GleanerError && error.code === 'ERR_GLEANER_RECIPE' && !error.hint?.includes('restart'),
+    );
+    assert.equal(sft.plan({ numRows: 6, train: { ...train, epochs: 2 } }, {})[0]?.steps, 2);
   });
 
   test('takes one denominator: the target tokens of the whole step', async () => {
