@@ -38,5 +38,5 @@ export {
 } from './recipe/language_model.js';
 export type { DataSizes, RunPlan } from './recipe/plan.js';
 export { parseRecipe, readRecipe } from './recipe/read.js';
-export { type Answer, type RunOptions, type RunResult, run } from './recipe/run.js';
+export { type Answer, type Interruption, type RunOptions, type RunResult, run } from './recipe/run.js';
 export { defineRecipe, type Recipe, type RecipeInput } from './recipe/schema.js';

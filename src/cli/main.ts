@@ -64,11 +64,15 @@ try {
 
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has said what is wrong
+  const checkpoint =
+    error instanceof Error && 'checkpoint' in error && typeof error.checkpoint === 'string'
+      ? error.checkpoint
+      : undefined;
   if (error instanceof Error && error.name === 'AbortError') {
-    const checkpoint = 'checkpoint' in error && typeof error.checkpoint === 'string' ? error.checkpoint : undefined;
     say(checkpoint === undefined ? 'interrupted' : `interrupted; the policy as it was then: ${checkpoint}`);
     return 130;
   }
   sayError(error);
+  if (checkpoint !== undefined) say(`the policy as it was then: ${checkpoint}`);
   return error instanceof GleanerError && users.has(error.code) ? 2 : 1;
 }

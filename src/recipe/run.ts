@@ -49,14 +49,14 @@ export interface RunResult {
 
 const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
 
-/** Thrown by a run that was aborted: where the policy was saved, if a step had been done. */
+/** What the error of a run that was aborted or failed carries: where the policy was saved, if a step had been done. */
 export interface Interruption {
   checkpoint: string | undefined;
 }
 
 /**
- * Runs a recipe to its end. Errors: GleanerError with a code; an abort is Node's AbortError, whose `checkpoint` names the folder where the
- * policy was saved.
+ * Runs a recipe to its end. Errors: GleanerError with a code; an abort is Node's AbortError. Where steps had been done, the error's
+ * `checkpoint` (Interruption) names the folder in which the policy was saved.
  */
 export async function run(input: RecipeInput | Recipe, options: RunOptions = {}): Promise<RunResult> {
   const recipe = checkRecipe(input);
@@ -113,13 +113,18 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
   try {
     await chosenMethod(recipe).run(context);
   } catch (error) {
-    if (!options.signal?.aborted) throw error;
-    const checkpoint = output.step > 0 ? await output.saveCheckpoint() : undefined;
-    const interruption: Interruption = { checkpoint };
-    throw Object.assign(abortError(options.signal.reason), interruption);
+    const aborted = options.signal?.aborted ?? false;
+    const save = async () => (output.step > 0 ? await output.saveCheckpoint() : undefined);
+    // After a failure the failure is what matters, should the policy not be savable either.
+    const interruption: Interruption = { checkpoint: await (aborted ? save() : save().catch(() => undefined)) };
+    throw Object.assign(aborted ? abortError(options.signal?.reason) : asError(error), interruption);
   }
   await engine.save(folder.final, { dtype: dtypes[recipe.checkpoint.dtype], files: model.files });
   return { output: folder.path, final: folder.final, steps: output.step, plan, metrics: output.latest };
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
 }
 
 function answerOf({ tokenizer }: PreparedModel, { id, prompt_ids, response_ids }: Generation): Answer {
@@ -147,13 +152,13 @@ class Output implements RunOutput {
 
   async metrics(record: Metrics): Promise<void> {
     const isStep = 'loss' in record;
+    if (isStep) this.step = record.step; // done, whatever becomes of its record
     this.latest = { ...this.latest, ...record };
     if (!isStep || record.step % this.recipe.log.every === 0) {
       await this.file.append(record);
       this.options.onMetrics?.(record);
     }
     if (!isStep) return;
-    this.step = record.step;
     const { every } = this.recipe.checkpoint;
     if (every !== null && record.step % every === 0) await this.saveCheckpoint();
   }
