@@ -3,7 +3,7 @@
 
 import { stat } from 'node:fs/promises';
 import { GleanerError } from '../common/errors.js';
-import type { Log } from '../common/log.js';
+import { type Log, silent } from '../common/log.js';
 import { planRun, type RunPlan, sizesOf, sizesWithoutData } from './plan.js';
 import { type PreparedData, type PreparedModel, prepareData, prepareModel } from './prepare.js';
 import { checkRecipe } from './read.js';
@@ -14,7 +14,7 @@ export interface DryRun {
   plan: RunPlan;
 }
 
-export async function dryRun(input: RecipeInput | Recipe, log: Log): Promise<DryRun> {
+export async function dryRun(input: RecipeInput | Recipe, log: Log = silent): Promise<DryRun> {
   const recipe = checkRecipe(input);
   const model = await prepareModel(recipe);
   const missing = await missingFiles(recipe);

@@ -56,6 +56,10 @@ export function chosenMethod(recipe: Recipe) {
   return methods[recipe.method].choose(recipe[recipe.method]);
 }
 
+function answersHeldOut({ data, evaluation }: Recipe): boolean {
+  return data.eval !== null && evaluation.samples > 0;
+}
+
 /** Sizes of rows that are there. */
 export function sizesOf(recipe: Recipe, rows: readonly TokenRow[], held_out: readonly TokenRow[]): DataSizes {
   const room = (row: TokenRow) =>
@@ -118,7 +122,7 @@ function parametersOf({ tensors }: ModelDescription): number {
 }
 
 function checkLengths(recipe: Recipe, { max_positions }: DecoderSpec): void {
-  const { data, generation, evaluation } = recipe;
+  const { data, generation } = recipe;
   const { pairs } = chosenMethod(recipe);
   if (data.max_length > max_positions) {
     throw new GleanerError(
@@ -137,7 +141,7 @@ function checkLengths(recipe: Recipe, { max_positions }: DecoderSpec): void {
   // The released code cuts after it has sampled, so its prompts are whole then.
   const prompt = recipe.paper_compat ? data.max_length : data.max_prompt_length;
   const longest = prompt + generation.max_new_tokens;
-  if ((pairs || evaluation.samples > 0) && longest > max_positions) {
+  if ((pairs || answersHeldOut(recipe)) && longest > max_positions) {
     throw new GleanerError(
       'ERR_GLEANER_RECIPE',
       `data.${recipe.paper_compat ? 'max_length' : 'max_prompt_length'} ${prompt} and generation.max_new_tokens ${generation.max_new_tokens} make ${longest} tokens: the model has ${max_positions} positions`,
@@ -180,7 +184,7 @@ function fit(
 }
 
 function* candidates(recipe: Recipe, spec: DecoderSpec, sizes: DataSizes, threads: number): Generator<Fit> {
-  const { train, generation, evaluation } = recipe;
+  const { train, generation } = recipe;
   const batchTokens = sizes.longest_tree * train.batch_size;
   const fixed = train.micro_batch_tokens;
   const micro =
@@ -189,7 +193,7 @@ function* candidates(recipe: Recipe, spec: DecoderSpec, sizes: DataSizes, thread
       : [fixed];
   const policies = train.activations === 'auto' ? (['keep', 'recompute'] as const) : [train.activations];
   const { pairs, keeps_round } = chosenMethod(recipe);
-  const samples = pairs || evaluation.samples > 0;
+  const samples = pairs || answersHeldOut(recipe);
   const max_length = Math.min(spec.max_positions, sizes.longest_prompt + generation.max_new_tokens);
   const sampled = samples ? GENERATION_BATCHES.map((batch_size) => ({ batch_size, max_length })) : [null];
   for (const activations of policies) {
