@@ -50,7 +50,6 @@ export function generateCommand(signal: AbortSignal): Command {
       [],
     )
     .option('--chat', 'the prompt is a message to a chat model')
-    .option('--template <name>', 'chat template: auto, none, zephyr or chatml', 'auto')
     .addHelpText('after', HELP)
     .action((options: Arguments) => generate(options, signal));
 }

@@ -1,7 +1,7 @@
 // Options that several commands share, and the parsing of numbers.
 
 import { availableParallelism } from 'node:os';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 
 export function integer(least: number): (text: string) => number {
   return (text) => {
@@ -26,10 +26,12 @@ export function number(least: number, most = Number.POSITIVE_INFINITY): (text: s
   };
 }
 
+const templates = ['auto', 'none', 'zephyr', 'chatml'] as const;
+
 export interface ModelArguments {
   model: string;
   tokenizer?: string;
-  template: 'auto' | 'none' | 'zephyr' | 'chatml';
+  template: (typeof templates)[number];
   threads: number;
   json?: true;
 }
@@ -39,6 +41,7 @@ export function withModelOptions(command: Command): Command {
   return command
     .requiredOption('--model <dir>', 'Hugging Face model folder')
     .option('--tokenizer <dir>', 'folder with tokenizer.json (default: the model folder)')
+    .addOption(new Option('--template <name>', 'chat template').choices(templates).default('auto'))
     .option('--threads <n>', 'threads', integer(1), availableParallelism())
     .option('--json', 'one JSON object on stdout');
 }

@@ -24,7 +24,6 @@ export function scoreCommand(signal: AbortSignal): Command {
     .requiredOption('--data <file>', 'rows with prompt and response, messages, text or ids')
     .option('--out <file>', 'rows as JSONL')
     .option('--limit <n>', 'rows read at most', integer(1))
-    .option('--template <name>', 'chat template: auto, none, zephyr or chatml', 'auto')
     .addHelpText('after', HELP)
     .action((options: Arguments) => score(options, signal));
 }

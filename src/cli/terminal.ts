@@ -25,11 +25,14 @@ export function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** A reader that went away (`| head`) ends the command without complaint. */
+/** A reader of results that went away (`| head`) ends the command without complaint; one of progress does not end the work. */
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
+  });
+  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
   });
 }
 

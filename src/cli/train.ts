@@ -79,8 +79,6 @@ async function train(recipe: Recipe, { overwrite, json }: Arguments, signal: Abo
         }
         const held = record['eval/loss'];
         if (held !== undefined) {
-          for (const [key, value] of Object.entries(record))
-            if (key.startsWith('eval/') && !before.has(key)) before.set(key, value);
           const gap = record['eval/logp_gap'];
           progress.log.info(
             `step ${record.step}: held-out loss ${fixed(held)}${gap === undefined ? '' : `, logp gap ${fixed(gap)}`}`,

@@ -19,7 +19,14 @@ interface Ended {
 
 function gleaner(
   args: readonly string[],
-  { onStderr }: { onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void } = {},
+  {
+    onStderr,
+    leaveStderr,
+  }: {
+    onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void;
+    /** The reader of stderr goes away after its first words. */
+    leaveStderr?: boolean;
+  } = {},
 ): Promise<Ended> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['bin/gleaner.mjs', ...args], {
@@ -33,6 +40,7 @@ function gleaner(
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       ended.stderr += text;
       onStderr?.(ended.stderr, (signal) => child.kill(signal));
+      if (leaveStderr) child.stderr.destroy();
     });
     child.on('close', (code) => resolve({ ...ended, code }));
   });
@@ -133,6 +141,13 @@ suite('gleaner train', (test) => {
     assertOneMessage(missing, /nowhere\.jsonl/);
     assertOneMessage(damaged, /damaged\.jsonl:2/);
     assertOneMessage(none, /nowhere\.yaml/);
+  });
+
+  test('a reader of the progress that goes away does not end the training', async () => {
+    const output = tiny.path('unwatched');
+    const ended = await gleaner(['train', recipePath, '--set', `output=${output}`], { leaveStderr: true });
+    assert.equal(ended.code, 0);
+    assert.ok(existsSync(`${output}/final/model.safetensors`));
   });
 
   test('a folder that cannot be written is 1', async () => {
@@ -261,6 +276,7 @@ suite('gleaner generate and score', (test) => {
       [['generate', '--model', model(), '--data', tiny.path('ids.jsonl'), '--top-p', '1.5'], /top-p[\s\S]*to 1/],
       [['generate', '--model', model(), '--data', tiny.path('ids.jsonl'), '--max-new-tokens', '100'], /positions/],
       [['generate', '--model', model(), '--prompt', 'x'], /tokenizer/],
+      [['generate', '--model', model(), '--prompt', 'x', '--template', 'nope'], /template[\s\S]*chatml/],
       [['score', '--model', model(), '--data', tiny.path('text.jsonl')], /tokenizer/],
       [['score', '--model', model(), '--data', tiny.path('nowhere.jsonl')], /nowhere\.jsonl/],
       [['score', '--model', model()], /--data/],
@@ -303,6 +319,23 @@ if (data !== undefined) {
         ended.stdout,
         /^, there was a little girl named Lily\. She loved to play outside in the park\. One day, she saw a big, red ball\./,
       );
+    });
+
+    test('what could have begun a stop text is streamed too, once the answer ends without it', async () => {
+      const ended = await gleaner([
+        'generate',
+        '--model',
+        model,
+        '--prompt',
+        'Once upon a time',
+        '--temperature',
+        '0',
+        '--max-new-tokens',
+        '10',
+        '--stop',
+        'Lily and Tom',
+      ]);
+      assert.equal(ended.stdout, ', there was a little girl named Lily\n');
     });
 
     test('a stop text ends the answer before it', async () => {
