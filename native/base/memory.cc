@@ -28,8 +28,6 @@ const char* purpose_name(Purpose purpose) {
       return "optimizer";
     case Purpose::activations:
       return "activations";
-    case Purpose::head:
-      return "head";
     case Purpose::kv_cache:
       return "kv_cache";
     case Purpose::workspace:

@@ -9,8 +9,8 @@
 
 namespace gleaner {
 
-enum class Purpose : uint8_t { weights, packed_weights, gradients, optimizer, activations, head, kv_cache, workspace };
-constexpr size_t kNumPurposes = 8;
+enum class Purpose : uint8_t { weights, packed_weights, gradients, optimizer, activations, kv_cache, workspace };
+constexpr size_t kNumPurposes = 7;
 const char* purpose_name(Purpose purpose);
 
 /// Bytes of so many rows of floats. Throws ERR_GLEANER_MEMORY when that is more than any machine has (2^48), so that

@@ -144,8 +144,8 @@ export interface MemoryPlan {
   gradients: number;
   optimizer: number;
   activations: number;
-  head: number;
   kv_cache: number;
+  /** Scratch of the kernels; the log-prob head's chunks of logits are among it. */
   workspace: number;
 }
 

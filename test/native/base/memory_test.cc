@@ -15,7 +15,7 @@ TEST_CASE("blocks are counted while they live, moved ones once") {
   Memory memory;
   {
     Buffer a = memory.allocate(Purpose::weights, 1000);
-    Buffer b = memory.allocate(Purpose::head, 500);
+    Buffer b = memory.allocate(Purpose::kv_cache, 500);
     CHECK(memory.current_bytes() == 1500);
     CHECK(memory.bytes_of(Purpose::weights) == 1000);
     for (size_t i = 0; i < 1000; ++i) CHECK(a.data()[i] == std::byte{0});
@@ -24,14 +24,14 @@ TEST_CASE("blocks are counted while they live, moved ones once") {
     CHECK(a.data() == nullptr);  // NOLINT(bugprone-use-after-move): what is left is empty
     b = std::move(c);            // the 500 are given back
     CHECK(memory.current_bytes() == 1000);
-    CHECK(memory.bytes_of(Purpose::head) == 0);
+    CHECK(memory.bytes_of(Purpose::kv_cache) == 0);
     CHECK(memory.bytes_of(Purpose::weights) == 1000);
   }
   CHECK(memory.current_bytes() == 0);
   CHECK(memory.peak_bytes() == 1500);
   memory.reset_peak();
   CHECK(memory.peak_bytes() == 0);
-  CHECK(memory.allocate(Purpose::head, 0).data() == nullptr);
+  CHECK(memory.allocate(Purpose::kv_cache, 0).data() == nullptr);
 }
 
 TEST_CASE("a limit is kept, and the error says what needs how much") {
@@ -87,8 +87,8 @@ TEST_CASE("sizes that no machine has are refused before they wrap around") {
   Arena counting;
   CHECK_THROWS_AS(counting.tensor(int64_t{1} << 32, int64_t{1} << 30), Error);
   Memory memory(1000);
-  const Buffer held = memory.allocate(Purpose::head, 64);
-  CHECK_THROWS_AS(memory.allocate(Purpose::head, SIZE_MAX - 10), Error);
+  const Buffer held = memory.allocate(Purpose::kv_cache, 64);
+  CHECK_THROWS_AS(memory.allocate(Purpose::kv_cache, SIZE_MAX - 10), Error);
 }
 
 }  // namespace
