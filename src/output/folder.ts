@@ -1,7 +1,7 @@
 // The name of every file that a run writes, and the folder they lie in. A folder that holds a run is never written into unasked.
 
-import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { GleanerError } from '../common/errors.js';
 import { makeFolder } from '../common/make_folder.js';
 
@@ -56,6 +56,22 @@ export async function checkRunFolder(path: string, { overwrite }: { overwrite: b
       `output folder ${path} holds a run already: ${found.join(', ')}`,
       'Choose another output, or pass --overwrite to replace that run.',
     );
+  }
+}
+
+/** Throws where an input of the new run is part of the run that it is to replace: it would be removed before it was used to the end. */
+export async function checkInputsSurvive(path: string, inputs: readonly string[]): Promise<void> {
+  const real = (name: string) => realpath(name).catch(() => resolve(name));
+  const folder = await real(path);
+  for (const input of inputs) {
+    const [top = ''] = relative(folder, await real(input)).split(sep);
+    if (ENTRIES.some((entry) => entry === top)) {
+      throw new GleanerError(
+        'ERR_GLEANER_USAGE',
+        `${input} belongs to the run in ${path}, which --overwrite would remove`,
+        'Choose another output.',
+      );
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { type Log, silent } from '../common/log.js';
 import { Engine } from '../engine/engine.js';
 import { abortError } from '../engine/native_error.js';
 import type { Context, Generation, Metrics, RunOutput } from '../methods/method.js';
-import { checkRunFolder, openRunFolder, type RunFolder, writeWhole } from '../output/folder.js';
+import { checkInputsSurvive, checkRunFolder, openRunFolder, type RunFolder, writeWhole } from '../output/folder.js';
 import { writeGenerations } from '../output/generations.js';
 import { MetricsFile } from '../output/metrics.js';
 import { monitored, type SamplingProgress } from './monitored.js';
@@ -63,6 +63,7 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
   const log = options.log ?? silent;
   const overwrite = options.overwrite ?? false;
   await checkRunFolder(recipe.output, { overwrite }); // before the long work
+  if (overwrite) await checkInputsSurvive(recipe.output, inputsOf(recipe));
   const model = await prepareModel(recipe);
   const data = await prepareData(recipe, model, log);
   const plan = planRun(recipe, model.description, sizesOf(recipe, data.rows, data.held_out));
@@ -121,6 +122,10 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
   }
   await engine.save(folder.final, { dtype: dtypes[recipe.checkpoint.dtype], files: model.files });
   return { output: folder.path, final: folder.final, steps: output.step, plan, metrics: output.latest };
+}
+
+function inputsOf({ model, tokenizer, data }: Recipe): string[] {
+  return [model, tokenizer ?? [], data.train, data.eval ?? []].flat();
 }
 
 function asError(thrown: unknown): Error {

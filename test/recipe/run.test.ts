@@ -123,6 +123,12 @@ suite('a run', (test) => {
     await assertRejects(() => run(recipe), 'ERR_GLEANER_USAGE', /holds a run already/);
     await run(recipe, { overwrite: true });
     assert.equal(readFileSync(tiny.path('run', 'notes.txt'), 'utf8'), 'mine');
+    await assertRejects(
+      () => run({ ...recipe, model: tiny.path('run', 'final'), init: 'pretrained' }, { overwrite: true }),
+      'ERR_GLEANER_USAGE',
+      /belongs to the run/,
+    );
+    assert.ok(existsSync(tiny.path('run', 'final', 'model.safetensors')));
     writeFileSync(tiny.path('file'), '');
     await assertRejects(() => run({ ...recipe, output: tiny.path('file') }), 'ERR_GLEANER_USAGE', /is a file/);
     await assertRejects(() => run({ ...recipe, output: tiny.path('file', 'below') }), 'ERR_GLEANER_DISK');
