@@ -1,22 +1,30 @@
-// Rows as JSONL, written beside the name and renamed at the end: a file that stands there is whole.
+// Rows as JSONL, written beside the name and renamed at the end: a file that stands there is whole. What is no plain file (/dev/null, a pipe,
+// a link) is written to as it is: a rename would put a file in its place.
 
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { GleanerError } from '../common/errors.js';
 import { makeFolder } from '../common/make_folder.js';
 import { onDisk } from './folder.js';
 
 export class RowsFile implements AsyncDisposable {
-  #finished = false;
+  #closed = false;
 
   private constructor(
     private readonly path: string,
+    /** Where the rows go until the end; the path itself where it is no plain file. */
+    private readonly part: string,
     private readonly file: FileHandle,
   ) {}
 
   static async create(path: string): Promise<RowsFile> {
+    if ((await stat(path).catch(() => undefined))?.isDirectory())
+      throw new GleanerError('ERR_GLEANER_USAGE', `${path} is a folder`, 'Name a file.');
     return onDisk(path, async () => {
       await makeFolder(dirname(path));
-      return new RowsFile(path, await open(`${path}.part`, 'w'));
+      const info = await lstat(path).catch(() => undefined);
+      const part = info === undefined || info.isFile() ? `${path}.part` : path;
+      return new RowsFile(path, part, await open(part, 'w'));
     });
   }
 
@@ -27,17 +35,21 @@ export class RowsFile implements AsyncDisposable {
   /** Gives the file its name. */
   async finish(): Promise<void> {
     await onDisk(this.path, async () => {
-      await this.file.close();
-      await rename(`${this.path}.part`, this.path);
+      await this.#close();
+      if (this.part !== this.path) await rename(this.part, this.path);
     });
-    this.#finished = true;
   }
 
   /** What was written before a failure stays in PATH.part. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#finished) return;
+    if (this.#closed) return;
     const { size } = await this.file.stat();
+    await this.#close();
+    if (size === 0 && this.part !== this.path) await rm(this.part, { force: true });
+  }
+
+  async #close(): Promise<void> {
+    this.#closed = true;
     await this.file.close();
-    if (size === 0) await rm(`${this.path}.part`, { force: true });
   }
 }
