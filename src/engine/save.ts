@@ -1,9 +1,10 @@
 // A model folder on disk: config.json, the tokenizer's files, and the tensors, which native writes.
 
-import { copyFile, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { GleanerError } from '../common/errors.js';
+import { readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { GleanerError, messageOf } from '../common/errors.js';
 import { makeFolder } from '../common/make_folder.js';
+import { syncFolder, writeWholeFile } from '../common/whole_file.js';
 import type { Config } from '../models/config.js';
 import { planSave } from '../models/save.js';
 import type { ModelDescription } from '../models/spec.js';
@@ -14,7 +15,10 @@ type WriteTensors = (
   pieces: { parameter: string; row: number; rows: number; dtype: string }[],
 ) => Promise<void>;
 
-/** model.safetensors comes last and appears whole or not at all: a folder that has it is complete. */
+/**
+ * A new folder is written beside its name, synced, then renamed: it is there whole or not at all. Into a folder that exists, which may hold
+ * what is not ours, each file is put whole, model.safetensors last.
+ */
 export async function writeModelFolder(
   path: string,
   config: Config,
@@ -24,20 +28,35 @@ export async function writeModelFolder(
   writeTensors: WriteTensors,
 ): Promise<void> {
   const plan = planSave(config, description, dtype);
+  const pieces = plan.pieces.map(({ parameter, row, rows }) => ({ parameter, row, rows, dtype }));
+  const exists = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  const folder = exists ? path : `${path}.part`;
+  await onDisk(path, async () => {
+    if (!exists) await rm(folder, { recursive: true, force: true });
+    await makeFolder(folder);
+    await writeWholeFile(join(folder, 'config.json'), plan.config_json);
+    for (const file of files) await writeWholeFile(join(folder, basename(file)), await readFile(file));
+  });
+  await writeTensors(join(folder, 'model.safetensors'), plan.header, pieces);
+  if (exists) return;
+  await onDisk(path, async () => {
+    await rename(folder, path);
+    await syncFolder(dirname(path));
+  });
+}
+
+async function onDisk(path: string, work: () => Promise<void>): Promise<void> {
   try {
-    await makeFolder(path);
-    await writeFile(join(path, 'config.json'), plan.config_json);
-    for (const file of files) await copyFile(file, join(path, basename(file)));
+    await work();
   } catch (cause) {
     throw new GleanerError(
       'ERR_GLEANER_DISK',
-      `${path}: cannot write the model: ${cause instanceof Error ? cause.message : String(cause)}`,
+      `${path}: cannot write the model: ${messageOf(cause)}`,
       'free some space, or choose another folder',
-      {
-        cause,
-      },
+      { cause },
     );
   }
-  const pieces = plan.pieces.map(({ parameter, row, rows }) => ({ parameter, row, rows, dtype }));
-  await writeTensors(join(path, 'model.safetensors'), plan.header, pieces);
 }

@@ -1,9 +1,10 @@
 // The name of every file that a run writes, and the folder they lie in. A folder that holds a run is never written into unasked.
 
-import { readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, realpath, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { GleanerError } from '../common/errors.js';
 import { makeFolder } from '../common/make_folder.js';
+import { writeWholeFile } from '../common/whole_file.js';
 
 /** What a run may leave at the top of its folder; overwrite removes these and nothing else. */
 const ENTRIES = ['recipe.yaml', 'plan.json', 'metrics.jsonl', 'rounds', 'samples', 'checkpoints', 'final'] as const;
@@ -89,8 +90,7 @@ export async function openRunFolder(path: string, options: { overwrite: boolean 
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
   await onDisk(path, async () => {
     await makeFolder(dirname(path));
-    await writeFile(`${path}.part`, content);
-    await rename(`${path}.part`, path);
+    await writeWholeFile(path, content);
   });
 }
 
