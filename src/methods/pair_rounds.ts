@@ -24,6 +24,7 @@ import {
   numSteps,
   type Restart,
   refuseRoundsThatNeverMove,
+  refuseRunThatNeverMoves,
 } from './rounds.js';
 import { TrainingLoop } from './training_loop.js';
 
@@ -55,7 +56,9 @@ export function planPairRounds(numRows: number, train: TrainSettings, settings: 
     const cure = `Set ${restartKey}train.schedule.warmup_ratio: 0, or longer rounds.`;
     refuseRoundsThatNeverMove(planned, train.schedule, section, cure);
   }
-  return capRounds(planned, train.max_steps).map((round) => ({
+  const capped = capRounds(planned, train.max_steps);
+  refuseRunThatNeverMoves(capped, train.schedule, restart);
+  return capped.map((round) => ({
     ...round,
     generations: rowsInReach(round, train, settings),
   }));

@@ -71,6 +71,25 @@ export function refuseRoundsThatNeverMove(
   }
 }
 
+/** A run so short that its learning rate stays 0 would end as it began, and seem to have trained. */
+export function refuseRunThatNeverMoves(
+  rounds: readonly PlannedRound[],
+  schedule: ScheduleSettings,
+  restart: Restart,
+): void {
+  const total = rounds.reduce((sum, { steps }) => sum + steps, 0);
+  const still =
+    restart === 'round'
+      ? rounds.every(({ steps }) => neverMoves(schedule, steps, steps))
+      : neverMoves(schedule, total, total);
+  if (total === 0 || !still) return;
+  throw new GleanerError(
+    'ERR_GLEANER_RECIPE',
+    `${total} step${total === 1 ? '' : 's'} in all: the warm-up begins at learning rate 0 and never gets further`,
+    'Set train.schedule.warmup_ratio: 0, or let it take more steps (train.max_steps, train.epochs).',
+  );
+}
+
 export interface BatchPlan<Item> {
   items: readonly Item[];
   batch_size: number;

@@ -2,7 +2,15 @@
 
 import { z } from 'zod';
 import { defineMethod } from './method.js';
-import { batches, capRounds, chunkBounds, LearningRates, numSteps, refuseRoundsThatNeverMove } from './rounds.js';
+import {
+  batches,
+  capRounds,
+  chunkBounds,
+  LearningRates,
+  numSteps,
+  refuseRoundsThatNeverMove,
+  refuseRunThatNeverMoves,
+} from './rounds.js';
 import { TrainingLoop } from './training_loop.js';
 
 export const sft = defineMethod({
@@ -15,7 +23,9 @@ export const sft = defineMethod({
     const planned = [{ rows: numRows, generations: 0, steps: numSteps(numRows, train, null) }];
     const cure = 'Set train.schedule.warmup_ratio: 0, more epochs, or a smaller batch_size.';
     refuseRoundsThatNeverMove(planned, train.schedule, 'sft', cure);
-    return capRounds(planned, train.max_steps);
+    const rounds = capRounds(planned, train.max_steps);
+    refuseRunThatNeverMoves(rounds, train.schedule, 'round');
+    return rounds;
   },
 
   async run(context, options) {

@@ -88,6 +88,15 @@ suite('sft', (test) => {
     assert.deepEqual(engine.learningRates, [0.5, 0.25]);
   });
 
+  test('a run that max_steps cuts to the warm-up’s first step is refused: no weight would move', () => {
+    const train = { schedule: { name: 'linear', warmup_ratio: 0.1, warmup_steps: null }, max_steps: 1 } as const;
+    const context = methodContext(new TabularTrainer({ vocab: 3 }), rows, { train: { ...train, epochs: 9 } });
+    assert.throws(() => sft.plan({ numRows: 6, train: context.train }, {}), {
+      code: 'ERR_GLEANER_RECIPE',
+      message: /1 step in all/,
+    });
+  });
+
   test('held-out loss is nats per token over all rows; the gap is against what the base wrote', async () => {
     const engine = new TabularTrainer({ vocab: 3 });
     const held_out = [
