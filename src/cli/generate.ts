@@ -6,7 +6,7 @@ import { readRows } from '../data/readers.js';
 import type { Row } from '../data/rows.js';
 import { RowsFile } from '../output/rows_file.js';
 import { type GeneratedText, loadModel } from '../recipe/language_model.js';
-import { integer, type ModelArguments, number, withModelOptions } from './options.js';
+import { eachRow, integer, type ModelArguments, number, withModelOptions } from './options.js';
 import { Progress, print, printJson, printPart, say } from './terminal.js';
 
 interface Arguments extends ModelArguments {
@@ -67,7 +67,7 @@ async function generate(options: Arguments, signal: AbortSignal): Promise<void> 
   const { model: path, tokenizer, template, threads, json } = options;
   await using model = await loadModel(path, { tokenizer, template, threads });
   const streams = options.prompt !== undefined && options.num === 1 && !json && options.out === undefined;
-  const progress = new Progress(streams);
+  const progress = new Progress(options.out === undefined); // rows on stdout are progress enough
   let tokens = 0;
   const answers = model.generate(rowsOf(options), {
     max_new_tokens: options.maxNewTokens,
@@ -84,14 +84,15 @@ async function generate(options: Arguments, signal: AbortSignal): Promise<void> 
   const started = performance.now();
   let count = 0;
   const all: GeneratedText[] = [];
-  for await (const answer of answers) {
+  await eachRow(answers, file, async (answer) => {
     tokens += answer.response_ids.length;
     ++count;
+    progress.update('generation', count, Number.POSITIVE_INFINITY, `${tokens} tokens`);
     if (file) await file.append(rowOf(answer, options.num));
     else if (json) all.push(answer);
     else if (streams) print('');
     else printJson(rowOf(answer, options.num));
-  }
+  });
   await file?.finish();
   progress.stop();
   const rate = Math.round(tokens / ((performance.now() - started) / 1000));

@@ -2,6 +2,8 @@
 
 import { availableParallelism } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { RowsFile } from '../output/rows_file.js';
+import { say } from './terminal.js';
 
 export function integer(least: number): (text: string) => number {
   return (text) => {
@@ -44,4 +46,22 @@ export function withModelOptions(command: Command): Command {
     .addOption(new Option('--template <name>', 'chat template').choices(templates).default('auto'))
     .option('--threads <n>', 'threads', integer(1), availableParallelism())
     .option('--json', 'one JSON object on stdout');
+}
+
+/** Takes what comes, one by one; where it breaks off, says where the rows before that are. */
+export async function eachRow<Item>(
+  items: AsyncIterable<Item>,
+  file: RowsFile | undefined,
+  take: (item: Item) => Promise<void>,
+): Promise<void> {
+  let count = 0;
+  try {
+    for await (const item of items) {
+      await take(item);
+      ++count;
+    }
+  } catch (error) {
+    if (file && count > 0) say(`${count} row${count === 1 ? '' : 's'} written before that: ${file.part}`);
+    throw error;
+  }
 }

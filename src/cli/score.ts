@@ -4,8 +4,8 @@ import { Command } from 'commander';
 import { readRows } from '../data/readers.js';
 import { RowsFile } from '../output/rows_file.js';
 import { loadModel, type ScoredText } from '../recipe/language_model.js';
-import { integer, type ModelArguments, withModelOptions } from './options.js';
-import { printJson, say } from './terminal.js';
+import { eachRow, integer, type ModelArguments, withModelOptions } from './options.js';
+import { Progress, printJson, say } from './terminal.js';
 
 interface Arguments extends ModelArguments {
   data: string;
@@ -38,14 +38,18 @@ async function score(
   let rows = 0;
   let tokens = 0;
   let logprob = 0;
-  for await (const row of model.score(readRows([data], { format: 'auto', limit: limit ?? null }), { signal })) {
+  const progress = new Progress(out === undefined);
+  const scored = model.score(readRows([data], { format: 'auto', limit: limit ?? null }), { signal });
+  await eachRow(scored, file, async (row) => {
     ++rows;
     tokens += row.num_tokens;
     logprob += row.logprob;
+    progress.update('scoring', rows, Number.POSITIVE_INFINITY, `${tokens} tokens`);
     if (file) await file.append(row);
     else if (json) all.push(row);
     else printJson(row);
-  }
+  });
+  progress.stop();
   await file?.finish();
   const nats = tokens === 0 ? null : -logprob / tokens;
   if (json) printJson({ rows: all, num_rows: rows, num_tokens: tokens, nats_per_token: nats, out });

@@ -69,7 +69,6 @@ export function sayError(error: unknown): void {
 export class Progress {
   #bar: SingleBar | undefined;
   #stage = '';
-  #total = 0;
   #started = 0;
   #saidAt = 0;
 
@@ -86,36 +85,42 @@ export class Progress {
   /** `detail` stands behind the numbers: a rate, a loss. */
   update(stage: string, done: number, total: number, detail = ''): void {
     if (this.quiet) return;
-    if (stage !== this.#stage) this.#begin(stage, total);
-    if (this.#bar) {
-      this.#bar.setTotal(Math.max(1, total));
-      this.#bar.update(done, { detail });
-      if (done >= total) this.#end();
+    const now = Date.now();
+    if (stage !== this.#stage) {
+      this.#end();
+      this.#stage = stage;
+      this.#started = this.#saidAt = now;
+    }
+    const finished = done >= total;
+    const rest =
+      done > 0 && !finished && Number.isFinite(total) ? ((now - this.#started) / done) * (total - done) : undefined;
+    const left = rest === undefined ? '' : `${duration(rest)} left`;
+    if (process.stderr.isTTY) {
+      this.#draw(done, total, `${left}  ${detail}`);
+      if (finished) this.#end();
       return;
     }
-    const now = Date.now();
-    if (done < total && now - this.#saidAt < LINE_EVERY_MS) return;
-    if (done >= total && now - this.#started < 1000) return; // short stages are not worth a line
+    if (!finished && now - this.#saidAt < LINE_EVERY_MS) return;
+    if (finished && now - this.#started < 1000) return; // short stages are not worth a line
     this.#saidAt = now;
-    const left = done > 0 && done < total ? `, ${duration(((now - this.#started) / done) * (total - done))} left` : '';
-    say(`${stage} ${done}/${total}${detail === '' ? '' : ` ${detail}`}${left}`);
+    const of = Number.isFinite(total) ? `/${total}` : '';
+    say([`${stage} ${done}${of}`, detail, left].filter((part) => part !== '').join(', '));
   }
 
-  #begin(stage: string, total: number): void {
-    this.#end();
-    this.#stage = stage;
-    this.#total = total;
-    this.#started = this.#saidAt = Date.now();
-    if (!process.stderr.isTTY) return;
-    this.#bar = new SingleBar({
-      stream: process.stderr,
-      format: `${stage.padEnd(12)} {bar} {value}/{total}  {eta_formatted} left  {detail}`,
-      barsize: 24,
-      hideCursor: true,
-      clearOnComplete: true,
-      etaBuffer: 20,
-    });
-    this.#bar.start(Math.max(1, this.#total), 0, { detail: '' });
+  #draw(done: number, total: number, detail: string): void {
+    const known = Number.isFinite(total);
+    if (!this.#bar) {
+      this.#bar = new SingleBar({
+        stream: process.stderr,
+        format: `${this.#stage.padEnd(12)} ${known ? '{bar} {value}/{total}' : '{value}'}  {detail}`,
+        barsize: 24,
+        hideCursor: true,
+        clearOnComplete: true,
+      });
+      this.#bar.start(known ? Math.max(1, total) : done + 1, done, { detail });
+    }
+    if (!known) this.#bar.setTotal(done + 1);
+    this.#bar.update(done, { detail });
   }
 
   #end(): void {
@@ -124,12 +129,10 @@ export class Progress {
     this.#stage = '';
   }
 
-  /** A line above the bar. */
+  /** A line above the bar, which is drawn anew with the next update. */
   #line(text: string): void {
-    const stage = this.#stage;
     this.#bar?.stop();
     this.#bar = undefined;
-    if (stage !== '') this.#stage = '';
     if (!this.quiet) say(text);
   }
 

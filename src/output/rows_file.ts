@@ -13,7 +13,7 @@ export class RowsFile implements AsyncDisposable {
   private constructor(
     private readonly path: string,
     /** Where the rows go until the end; the path itself where it is no plain file. */
-    private readonly part: string,
+    readonly part: string,
     private readonly file: FileHandle,
   ) {}
 
