@@ -30,7 +30,7 @@ const irft = (learning_rate: number, beta: number, nll_weight: number, rounds = 
 });
 
 const candidates: Readonly<Record<MethodName, readonly Candidate[]>> = {
-  sft: [1e-4, 2e-4, 3e-4, 4.5e-4, 7e-4, 1.2e-3].map(sft),
+  sft: [1e-4, 2e-4, 3e-4, 4.5e-4, 5.5e-4, 7e-4, 9e-4, 1.2e-3].map(sft),
   spin: [
     spin(1e-4, 0.1, 2),
     spin(2e-4, 0.1, 2),
@@ -38,6 +38,8 @@ const candidates: Readonly<Record<MethodName, readonly Candidate[]>> = {
     spin(2e-4, 0.03, 2),
     spin(1e-4, 0.1, 4),
     spin(1e-4, 0.1, 2, 1),
+    spin(4.5e-4, 0.1, 2),
+    spin(3e-4, 0.1, 2, 1),
   ],
   irft: [
     irft(1e-4, 0.1, 0),
@@ -45,6 +47,8 @@ const candidates: Readonly<Record<MethodName, readonly Candidate[]>> = {
     irft(3e-4, 0.03, 1),
     irft(3e-4, 0.3, 4),
     irft(4.5e-4, 0.1, 4),
+    irft(4.5e-4, 0.3, 4),
+    irft(7e-4, 0.1, 4),
     irft(3e-4, 0.1, 1, 2),
   ],
 };
