@@ -23,14 +23,14 @@ export const BATCH_SIZE = 16;
 
 export const chosen: Readonly<Record<Demonstrations, Readonly<Record<MethodName, Settings>>>> = {
   clean: {
-    sft: { learning_rate: 3e-4, steps: 60 },
-    spin: { learning_rate: 1e-4, steps: 60, spin: { iterations: 2, beta: 0.1, mix_previous: 0 } },
-    irft: { learning_rate: 3e-4, steps: 60, irft: { rounds: 1, beta: 0.03, nll_weight: 1 } },
+    sft: { learning_rate: 4.5e-4, steps: 60 },
+    spin: { learning_rate: 4.5e-4, steps: 25, epochs: 2, spin: { iterations: 2, beta: 0.1, mix_previous: 0 } },
+    irft: { learning_rate: 4.5e-4, steps: 60, irft: { rounds: 1, beta: 0.1, nll_weight: 4 } },
   },
   corrupted: {
-    sft: { learning_rate: 3e-4, steps: 60 },
-    spin: { learning_rate: 1e-4, steps: 60, spin: { iterations: 2, beta: 0.1, mix_previous: 0 } },
-    irft: { learning_rate: 3e-4, steps: 60, irft: { rounds: 1, beta: 0.03, nll_weight: 1 } },
+    sft: { learning_rate: 4.5e-4, steps: 35 },
+    spin: { learning_rate: 3e-4, steps: 40, epochs: 2, spin: { iterations: 2, beta: 0.1, mix_previous: 1 } },
+    irft: { learning_rate: 4.5e-4, steps: 30, irft: { rounds: 1, beta: 0.1, nll_weight: 4 } },
   },
 };
 
