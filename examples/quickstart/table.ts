@@ -71,9 +71,12 @@ export function aligned(rows: readonly (readonly string[])[], text = 1): string[
   return [cells(head), rule, ...body.map(cells)].map((row) => `| ${row.join(' | ')} |`);
 }
 
+/** Places of the prompts whose answers are shown. */
+const SHOWN = [0, 2, 3];
+
 /** The same prompt's answers, one after the other. */
 export function samplesOf(rows: readonly Shown[]): string[] {
-  return [0, 1].flatMap((place) => {
+  return SHOWN.flatMap((place) => {
     const prompt = rows[0]?.measured.answers[place]?.prompt ?? '';
     return [
       ...prompt.split('\n').map((line) => `    ${line}`),
