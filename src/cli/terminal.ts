@@ -101,10 +101,11 @@ export class Progress {
       return;
     }
     if (!finished && now - this.#saidAt < LINE_EVERY_MS) return;
-    if (finished && now - this.#started < 1000) return; // short stages are not worth a line
     this.#saidAt = now;
     const of = Number.isFinite(total) ? `/${total}` : '';
-    say([`${stage} ${done}${of}`, detail, left].filter((part) => part !== '').join(', '));
+    const short = finished && now - this.#started < 1000; // not worth a line
+    if (!short) say([`${stage} ${done}${of}`, detail, left].filter((part) => part !== '').join(', '));
+    if (finished) this.#end();
   }
 
   #draw(done: number, total: number, detail: string): void {
