@@ -300,20 +300,13 @@ const data = sharedData();
 if (data !== undefined) {
   suite('gleaner with a pretrained model', (test) => {
     const model = `${data}/models/stories260K`;
+    const once = ['generate', '--model', model, '--prompt', 'Once upon a time', '--temperature', '0'];
+    const greedy = (maxNewTokens: string, ...more: string[]) =>
+      gleaner([...once, '--max-new-tokens', maxNewTokens, ...more]);
 
     test('generate streams text, greedy text is that of the model’s authors', async () => {
       // llama2.c's doc/stories260K.md shows the same beginning.
-      const ended = await gleaner([
-        'generate',
-        '--model',
-        model,
-        '--prompt',
-        'Once upon a time',
-        '--temperature',
-        '0',
-        '--max-new-tokens',
-        '60',
-      ]);
+      const ended = await greedy('60');
       assert.equal(ended.code, 0, ended.stderr);
       assert.match(
         ended.stdout,
@@ -322,37 +315,12 @@ if (data !== undefined) {
     });
 
     test('what could have begun a stop text is streamed too, once the answer ends without it', async () => {
-      const ended = await gleaner([
-        'generate',
-        '--model',
-        model,
-        '--prompt',
-        'Once upon a time',
-        '--temperature',
-        '0',
-        '--max-new-tokens',
-        '10',
-        '--stop',
-        'Lily and Tom',
-      ]);
+      const ended = await greedy('10', '--stop', 'Lily and Tom');
       assert.equal(ended.stdout, ', there was a little girl named Lily\n');
     });
 
     test('a stop text ends the answer before it', async () => {
-      const ended = await gleaner([
-        'generate',
-        '--model',
-        model,
-        '--prompt',
-        'Once upon a time',
-        '--temperature',
-        '0',
-        '--max-new-tokens',
-        '60',
-        '--stop',
-        'park. One',
-        '--json',
-      ]);
+      const ended = await greedy('60', '--stop', 'park. One', '--json');
       const { rows } = z.object({ rows: z.array(answerShape) }).parse(JSON.parse(ended.stdout));
       assert.equal(rows[0]?.finish_reason, 'stop');
       assert.equal(rows[0]?.response, ', there was a little girl named Lily. She loved to play outside in the ');
