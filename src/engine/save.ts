@@ -2,12 +2,14 @@
 
 import { readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { GleanerError, messageOf } from '../common/errors.js';
 import { makeFolder } from '../common/make_folder.js';
+import { onDisk } from '../common/on_disk.js';
 import { syncFolder, writeWholeFile } from '../common/whole_file.js';
 import type { Config } from '../models/config.js';
 import { planSave } from '../models/save.js';
 import type { ModelDescription } from '../models/spec.js';
+
+const words = { failure: 'cannot write the model', hint: 'free some space, or choose another folder' };
 
 type WriteTensors = (
   file: string,
@@ -34,29 +36,24 @@ export async function writeModelFolder(
     () => false,
   );
   const folder = exists ? path : `${path}.part`;
-  await onDisk(path, async () => {
-    if (!exists) await rm(folder, { recursive: true, force: true });
-    await makeFolder(folder);
-    await writeWholeFile(join(folder, 'config.json'), plan.config_json);
-    for (const file of files) await writeWholeFile(join(folder, basename(file)), await readFile(file));
-  });
+  await onDisk(
+    path,
+    async () => {
+      if (!exists) await rm(folder, { recursive: true, force: true });
+      await makeFolder(folder);
+      await writeWholeFile(join(folder, 'config.json'), plan.config_json);
+      for (const file of files) await writeWholeFile(join(folder, basename(file)), await readFile(file));
+    },
+    words,
+  );
   await writeTensors(join(folder, 'model.safetensors'), plan.header, pieces);
   if (exists) return;
-  await onDisk(path, async () => {
-    await rename(folder, path);
-    await syncFolder(dirname(path));
-  });
-}
-
-async function onDisk(path: string, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (cause) {
-    throw new GleanerError(
-      'ERR_GLEANER_DISK',
-      `${path}: cannot write the model: ${messageOf(cause)}`,
-      'free some space, or choose another folder',
-      { cause },
-    );
-  }
+  await onDisk(
+    path,
+    async () => {
+      await rename(folder, path);
+      await syncFolder(dirname(path));
+    },
+    words,
+  );
 }

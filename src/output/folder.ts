@@ -4,6 +4,7 @@ import { readdir, realpath, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { GleanerError } from '../common/errors.js';
 import { makeFolder } from '../common/make_folder.js';
+import { onDisk } from '../common/on_disk.js';
 import { writeWholeFile } from '../common/whole_file.js';
 
 /** What a run may leave at the top of its folder; overwrite removes these and nothing else. */
@@ -92,22 +93,6 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
     await makeFolder(dirname(path));
     await writeWholeFile(path, content);
   });
-}
-
-/** Failures of the disk under one code, with the path. */
-export async function onDisk<Result>(path: string, work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (cause) {
-    throw new GleanerError(
-      'ERR_GLEANER_DISK',
-      `${path}: cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
-      'Check the free space and the permissions there.',
-      {
-        cause,
-      },
-    );
-  }
 }
 
 async function entriesOfRun(path: string): Promise<string[]> {

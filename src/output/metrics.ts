@@ -1,7 +1,7 @@
 // metrics.jsonl: one object a line, flushed as it is written, so that a run can be watched and a killed one be read.
 
 import { type FileHandle, open } from 'node:fs/promises';
-import { onDisk } from './folder.js';
+import { onDisk } from '../common/on_disk.js';
 
 export class MetricsFile {
   private constructor(

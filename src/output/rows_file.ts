@@ -5,7 +5,7 @@ import { type FileHandle, lstat, open, rename, rm, stat } from 'node:fs/promises
 import { dirname } from 'node:path';
 import { GleanerError } from '../common/errors.js';
 import { makeFolder } from '../common/make_folder.js';
-import { onDisk } from './folder.js';
+import { onDisk } from '../common/on_disk.js';
 
 export class RowsFile implements AsyncDisposable {
   #closed = false;
