@@ -2,6 +2,7 @@
 // engine.
 #include "addon/convert.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -74,10 +75,26 @@ bool boolean_of(const Napi::Object& object, const char* key) {
   return value.As<Napi::Boolean>().Value();
 }
 
-std::string string_of(const Napi::Object& object, const char* key) {
-  const Napi::Value value = object.Get(key);
-  if (!value.IsString()) throw wrong(object.Env(), key, "a string");
+std::string string_of(const Napi::Object& object, const char* key) { return text_of(object.Get(key), key); }
+
+std::string text_of(const Napi::Value& value, const char* what) {
+  if (!value.IsString()) throw wrong(value.Env(), what, "a string");
   return value.As<Napi::String>().Utf8Value();
+}
+
+std::optional<uint64_t> place_of(const Napi::Value& value) {
+  if (value.IsUndefined()) return {};
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (!(number >= 0 && number <= 9007199254740991.0) || std::floor(number) != number)
+    throw wrong(value.Env(), "place", "a whole number from 0");
+  return static_cast<uint64_t>(number);
+}
+
+std::vector<std::byte> bytes_of(const Napi::Value& value, const char* what) {
+  const std::vector<uint8_t> bytes =
+      typed_array<Napi::Uint8Array, uint8_t>(value, napi_uint8_array, what, "a Uint8Array");
+  const auto* data = reinterpret_cast<const std::byte*>(bytes.data());
+  return {data, data + bytes.size()};
 }
 
 std::vector<std::string> strings_of(const Napi::Value& value, const char* what) {
@@ -147,25 +164,50 @@ DType dtype_of(const std::string& name) {
   throw Error("ERR_GLEANER_INTERNAL", "there is no dtype " + name);
 }
 
+namespace {
+
+Block block_of(const Napi::Object& object) {
+  const std::string name = string_of(object, "block");
+  if (name == "weights") return Block::weights;
+  if (name == "round") return Block::round;
+  if (name == "optimizer") return Block::optimizer;
+  throw Error("ERR_GLEANER_INTERNAL", "there is no block " + name);
+}
+
+/// { parameter, row, rows } and, for another block than the weights, { block, state }.
+BlockRows block_rows_of(const Napi::Object& object) {
+  BlockRows rows{.parameter = string_of(object, "parameter"),
+                 .row = integer_of(object, "row"),
+                 .rows = integer_of(object, "rows")};
+  if (!object.Has("block")) return rows;
+  rows.block = block_of(object);
+  rows.state = static_cast<int32_t>(std::clamp<int64_t>(integer_of(object, "state"), -1, INT32_MAX));
+  return rows;
+}
+
+}  // namespace
+
 std::vector<LoadPiece> load_pieces_of(const Napi::Value& value) {
   return list_of<LoadPiece>(value, "pieces", [](const Napi::Value& item) {
     const Napi::Object object = object_of(item, "piece");
-    return LoadPiece{.parameter = string_of(object, "parameter"),
-                     .row = integer_of(object, "row"),
-                     .rows = integer_of(object, "rows"),
-                     .file = static_cast<int32_t>(integer_of(object, "file")),
-                     .offset = static_cast<uint64_t>(integer_of(object, "offset")),
-                     .dtype = dtype_of(string_of(object, "dtype"))};
+    const int64_t offset = integer_of(object, "offset");
+    if (offset < 0) throw wrong(item.Env(), "offset", "a place in a file");
+    LoadPiece piece;
+    static_cast<BlockRows&>(piece) = block_rows_of(object);
+    piece.file = static_cast<int32_t>(integer_of(object, "file"));
+    piece.offset = static_cast<uint64_t>(offset);
+    piece.dtype = dtype_of(string_of(object, "dtype"));
+    return piece;
   });
 }
 
 std::vector<SavePiece> save_pieces_of(const Napi::Value& value) {
   return list_of<SavePiece>(value, "pieces", [](const Napi::Value& item) {
     const Napi::Object object = object_of(item, "piece");
-    return SavePiece{.parameter = string_of(object, "parameter"),
-                     .row = integer_of(object, "row"),
-                     .rows = integer_of(object, "rows"),
-                     .dtype = dtype_of(string_of(object, "dtype"))};
+    SavePiece piece;
+    static_cast<BlockRows&>(piece) = block_rows_of(object);
+    piece.dtype = dtype_of(string_of(object, "dtype"));
+    return piece;
   });
 }
 

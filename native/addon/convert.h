@@ -3,6 +3,7 @@
 #pragma once
 #include <napi.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,10 @@ int64_t integer_of(const Napi::Object& object, const char* key);
 int64_t size_of(const Napi::Object& object, const char* key);
 bool boolean_of(const Napi::Object& object, const char* key);
 std::string string_of(const Napi::Object& object, const char* key);
+std::string text_of(const Napi::Value& value, const char* what);
+/// A whole number from 0, or nothing for undefined.
+std::optional<uint64_t> place_of(const Napi::Value& value);
+std::vector<std::byte> bytes_of(const Napi::Value& value, const char* what);
 std::vector<std::string> strings_of(const Napi::Value& value, const char* what);
 /// Copies, so that the caller may do what it likes with the array afterwards.
 std::vector<int32_t> int32s_of(const Napi::Value& value, const char* what);

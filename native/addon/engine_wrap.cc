@@ -59,6 +59,8 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                      {InstanceMethod<&EngineWrap::load>("load"),
                       InstanceMethod<&EngineWrap::fill_random>("fillRandom"),
                       InstanceMethod<&EngineWrap::save>("save"),
+                      InstanceMethod<&EngineWrap::load_state>("loadState"),
+                      InstanceMethod<&EngineWrap::training_state>("trainingState"),
                       InstanceMethod<&EngineWrap::read>("read"),
                       InstanceMethod<&EngineWrap::write>("write"),
                       InstanceMethod<&EngineWrap::put_weights_aside>("putWeightsAside"),
@@ -131,13 +133,40 @@ Napi::Value EngineWrap::fill_random(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineWrap::save(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&] {
-    if (!info[1].IsTypedArray()) throw Error("ERR_GLEANER_INTERNAL", "header: expected a Uint8Array");
-    const auto bytes = info[1].As<Napi::Uint8Array>();
-    const auto* data = reinterpret_cast<const std::byte*>(bytes.Data());
-    std::vector<std::byte> header(data, data + bytes.ElementLength());
-    return submit_void(info, [this, path = info[0].ToString().Utf8Value(), header = std::move(header),
-                              pieces = save_pieces_of(info[2])](Task&) { engine_->save(path, header, pieces); });
+    const std::optional<uint64_t> digits_at = place_of(info[3]);
+    return submit_void(info, [this, path = text_of(info[0], "path"), header = bytes_of(info[1], "header"),
+                              pieces = save_pieces_of(info[2]), digits_at](Task& task) {
+      engine_->save(path, header, pieces, digits_at, [&task] { task.check_abort(); });
+    });
   });
+}
+
+Napi::Value EngineWrap::load_state(const Napi::CallbackInfo& info) {
+  return with_js_errors(info.Env(), [&] {
+    const Napi::Object file = object_of(info[0], "file");
+    const auto digits_at = static_cast<uint64_t>(integer_of(file, "digits_at"));
+    const auto crc = static_cast<uint32_t>(integer_of(file, "crc32"));
+    std::optional<int64_t> num_steps;
+    if (info[2].IsNumber()) num_steps = static_cast<int64_t>(*place_of(info[2]));
+    return submit_void(info, [this, path = string_of(file, "path"), digits_at, crc, pieces = load_pieces_of(info[1]),
+                              num_steps](Task& task) {
+      engine_->load_state(path, digits_at, crc, pieces, num_steps, [&task] { task.check_abort(); });
+    });
+  });
+}
+
+Napi::Value EngineWrap::training_state(const Napi::CallbackInfo& info) {
+  return submit<TrainingState>(
+      info, [this](Task&) { return engine_->training_state(); },
+      [](Napi::Env env, const TrainingState& state) {
+        auto names = Napi::Array::New(env, state.states.size());
+        for (size_t i = 0; i < state.states.size(); ++i) names.Set(static_cast<uint32_t>(i), state.states[i]);
+        auto object = Napi::Object::New(env);
+        object.Set("optimizer", state.optimizer);
+        object.Set("num_steps", static_cast<double>(state.num_steps));
+        object.Set("states", names);
+        return object;
+      });
 }
 
 Napi::Value EngineWrap::read(const Napi::CallbackInfo& info) {

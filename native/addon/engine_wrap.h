@@ -23,6 +23,8 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   Napi::Value load(const Napi::CallbackInfo& info);
   Napi::Value fill_random(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);
+  Napi::Value load_state(const Napi::CallbackInfo& info);
+  Napi::Value training_state(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value put_weights_aside(const Napi::CallbackInfo& info);

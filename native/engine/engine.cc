@@ -10,6 +10,13 @@
 
 namespace gleaner {
 
+namespace {
+Error other_weights(const std::string& command) {
+  return {"ERR_GLEANER_BUSY", command + " is not possible while other weights are in place"};
+}
+Error no_round() { return {"ERR_GLEANER_USAGE", "no round's weights are kept", "call markRound first"}; }
+}  // namespace
+
 Engine::Engine(EngineOptions options)
     : options_(std::move(options)),
       memory_(options_.memory_limit_bytes),
@@ -22,22 +29,80 @@ Engine::Engine(EngineOptions options)
   parameters_.allocate_packed(memory_, *ops_, false);
 }
 
-void Engine::load(std::span<const std::string> files, std::span<const LoadPiece> pieces) {
-  for (size_t i = 0; i < files.size(); ++i) {
-    const InputFile file(files[i]);
-    for (const LoadPiece& piece : pieces) {
-      if (piece.file != static_cast<int32_t>(i)) continue;
-      Parameter& parameter = parameters_.at(piece.parameter);
-      const Tensor all = parameter.weight.value;
-      // A vector counts as [n, 1].
-      const Tensor value = parameter.rows == 1 ? Tensor::f32(all.f32(), all.cols, 1) : all;
-      if (piece.row < 0 || piece.rows < 0 || piece.row + piece.rows > value.rows) {
-        throw Error("ERR_GLEANER_INTERNAL", piece.parameter + ": rows outside the parameter");
-      }
-      read_piece(file, piece.offset, piece.dtype, value.slice_rows(piece.row, piece.rows));
-    }
+Tensor Engine::rows_of(const BlockRows& rows) {
+  const Parameter& parameter = parameters_.at(rows.parameter);
+  float* block = nullptr;
+  switch (rows.block) {
+    case Block::weights:
+      block = parameters_.values().f32();
+      break;
+    case Block::round:
+      if (round_weights_.data() == nullptr) throw no_round();
+      block = round_weights_.f32();
+      break;
+    case Block::optimizer:
+      need_training("the optimiser's state");
+      block = optimizer_->states().at(static_cast<size_t>(rows.state)).f32();
+      break;
   }
+  const bool vector = parameter.rows == 1;
+  const Tensor all =
+      Tensor::f32(block + parameter.offset, vector ? parameter.cols : parameter.rows, vector ? 1 : parameter.cols);
+  if (rows.row < 0 || rows.rows < 0 || rows.row > all.rows - rows.rows)
+    throw Error("ERR_GLEANER_INTERNAL", rows.parameter + ": rows outside the parameter");
+  return all.slice_rows(rows.row, rows.rows);
+}
+
+void Engine::load(std::span<const std::string> files, std::span<const LoadPiece> pieces) {
+  const auto each = [&](const auto& work) {
+    for (size_t i = 0; i < files.size(); ++i) {
+      const InputFile file(files[i]);
+      for (const LoadPiece& piece : pieces) {
+        if (piece.file == static_cast<int32_t>(i)) work(file, piece, rows_of(piece));
+      }
+    }
+  };
+  each([](const InputFile& file, const LoadPiece& piece, Tensor rows) {
+    file.need(piece.offset, piece_bytes(file.path(), rows.rows, rows.cols, piece.dtype));
+  });
+  each([](const InputFile& file, const LoadPiece& piece, Tensor rows) {
+    read_piece(file, piece.offset, piece.dtype, rows);
+  });
   parameters_.repack(*ops_);
+}
+
+void Engine::load_state(const std::string& path, uint64_t digits_at, uint32_t crc, std::span<const LoadPiece> pieces,
+                        std::optional<int64_t> num_steps, const CheckAbort& check_abort) {
+  if (weights_aside_ || round_swapped_) throw other_weights("loading a state");
+  const InputFile file(path);
+  if (file_crc32(file, digits_at, check_abort) != crc) {
+    throw Error("ERR_GLEANER_MODEL", path + ": the file's checksum is not the one that it names",
+                "its bytes were changed after it was written: use another checkpoint");
+  }
+  const auto names = [&](Block block) {
+    return std::any_of(pieces.begin(), pieces.end(), [&](const LoadPiece& piece) { return piece.block == block; });
+  };
+  if (num_steps) need_training("loading a training state");
+  const bool makes_round = names(Block::round) && round_weights_.data() == nullptr;
+  if (makes_round)
+    round_weights_ =
+        memory_.allocate(Purpose::weights, static_cast<size_t>(parameters_.block_floats()) * sizeof(float));
+  bool begun = false;
+  try {
+    for (const LoadPiece& piece : pieces) {
+      const Tensor rows = rows_of(piece);
+      file.need(piece.offset, piece_bytes(path, rows.rows, rows.cols, piece.dtype));
+    }
+    begun = true;
+    for (const LoadPiece& piece : pieces) read_piece(file, piece.offset, piece.dtype, rows_of(piece));
+  } catch (const Error& error) {
+    if (makes_round) round_weights_ = Buffer{};
+    if (!begun || makes_round) throw;
+    // A disk that fails between two reads of the same bytes.
+    throw Error(error.code, std::string(error.what()) + "; a part of the state is loaded", "load a whole one first");
+  }
+  if (num_steps) optimizer_->set_num_steps(*num_steps);
+  if (names(Block::weights)) parameters_.repack(*ops_);
 }
 
 void Engine::fill_random(uint64_t seed, double stddev) {
@@ -45,21 +110,17 @@ void Engine::fill_random(uint64_t seed, double stddev) {
   parameters_.repack(*ops_);
 }
 
-void Engine::save(const std::string& path, std::span<const std::byte> header, std::span<const SavePiece> pieces) {
+void Engine::save(const std::string& path, std::span<const std::byte> header, std::span<const SavePiece> pieces,
+                  std::optional<uint64_t> digits_at, const CheckAbort& check_abort) {
   uint64_t data_bytes = 0;
   for (const SavePiece& piece : pieces) {
-    const Parameter& parameter = parameters_.at(piece.parameter);
-    data_bytes +=
-        static_cast<uint64_t>(piece.rows * (parameter.rows == 1 ? 1 : parameter.cols) * dtype_bytes(piece.dtype));
+    const Tensor rows = rows_of(piece);
+    data_bytes += piece_bytes(path, rows.rows, rows.cols, piece.dtype);
   }
-  SafetensorsWriter writer(path, header, data_bytes);
+  SafetensorsWriter writer(path, header, data_bytes, digits_at);
   for (const SavePiece& piece : pieces) {
-    const Tensor all = parameters_.at(piece.parameter).weight.value;
-    const Tensor value = all.rows == 1 ? Tensor::f32(all.f32(), all.cols, 1) : all;
-    if (piece.row < 0 || piece.rows < 0 || piece.row + piece.rows > value.rows) {
-      throw Error("ERR_GLEANER_INTERNAL", piece.parameter + ": rows outside the parameter");
-    }
-    writer.write_rows(value.slice_rows(piece.row, piece.rows), piece.dtype);
+    check_abort();
+    writer.write_rows(rows_of(piece), piece.dtype);
   }
   writer.finish();
 }
@@ -97,15 +158,14 @@ void Engine::bring_weights_back() {
 }
 
 void Engine::remember_round() {
-  if (round_swapped_ || weights_aside_)
-    throw Error("ERR_GLEANER_BUSY", "other weights are in place: a round cannot begin");
+  if (round_swapped_ || weights_aside_) throw other_weights("markRound");
   const auto bytes = static_cast<size_t>(parameters_.block_floats()) * sizeof(float);
   if (round_weights_.data() == nullptr) round_weights_ = memory_.allocate(Purpose::weights, bytes);
   ops_->copy(parameters_.values(), Tensor::f32(round_weights_.f32(), 1, parameters_.block_floats()));
 }
 
 void Engine::swap_round() {
-  if (round_weights_.data() == nullptr) throw Error("ERR_GLEANER_INTERNAL", "no round's weights were kept");
+  if (round_weights_.data() == nullptr) throw no_round();
   if (weights_aside_) throw Error("ERR_GLEANER_BUSY", "other weights are in place already");
   const Tensor values = parameters_.values();
   std::swap_ranges(values.f32(), values.f32() + values.cols, round_weights_.f32());
@@ -129,13 +189,11 @@ void Engine::reserve(const OpsLimits& limits, int64_t positions) {
 
 void Engine::need_training(const char* command) {
   if (optimizer_ == nullptr) throw Error("ERR_GLEANER_USAGE", std::string(command) + " needs prepareTraining first");
-  if (weights_aside_ || round_swapped_)
-    throw Error("ERR_GLEANER_BUSY", std::string(command) + " is not possible while other weights are in place");
+  if (weights_aside_ || round_swapped_) throw other_weights(command);
 }
 
 void Engine::prepare_training(const TrainingSettings& settings, const OptimizerSettings& optimizer) {
-  if (weights_aside_ || round_swapped_)
-    throw Error("ERR_GLEANER_BUSY", "prepareTraining is not possible while other weights are in place");
+  if (weights_aside_ || round_swapped_) throw other_weights("prepareTraining");
   training_ = settings;
   try {
     allocate_training(settings, optimizer);
@@ -241,6 +299,11 @@ StepResult Engine::step(double loss, const StepSettings& settings) {
 void Engine::reset_optimizer() {
   need_training("resetOptimizer");
   optimizer_->reset(*ops_);
+}
+
+TrainingState Engine::training_state() {
+  need_training("the training state");
+  return {.optimizer = optimizer_->name(), .num_steps = optimizer_->num_steps(), .states = optimizer_->state_names()};
 }
 
 std::vector<Response> Engine::generate(std::span<const Prompt> prompts, const GenerateSettings& settings,

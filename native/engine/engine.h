@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,22 +21,35 @@ struct EngineOptions {
   size_t memory_limit_bytes = 0;  // 0: none
 };
 
-/// Rows [row, row + rows) of a parameter, from fp32, fp16 or bf16 bytes in a file.
-struct LoadPiece {
+/// What has a value for each of a model's parameters, in blocks of one layout.
+enum class Block : uint8_t { weights, round, optimizer };
+
+/// Rows [row, row + rows) of a parameter in one of the blocks.
+struct BlockRows {
   std::string parameter;
   int64_t row = 0;
   int64_t rows = 0;
+  Block block = Block::weights;
+  int32_t state = 0;  // which of the optimiser's
+};
+
+/// Rows that come from fp32, fp16 or bf16 bytes in a file.
+struct LoadPiece : BlockRows {
   int32_t file = 0;     // index of the file
   uint64_t offset = 0;  // of the first byte
   DType dtype = DType::f32;
 };
 
-/// Rows of a parameter that follow the previous piece's bytes in the file to be written.
-struct SavePiece {
-  std::string parameter;
-  int64_t row = 0;
-  int64_t rows = 0;
+/// Rows that follow the previous piece's bytes in the file to be written.
+struct SavePiece : BlockRows {
   DType dtype = DType::f32;
+};
+
+/// What of training lies outside the weights.
+struct TrainingState {
+  std::string optimizer;
+  int64_t num_steps = 0;
+  std::vector<std::string> states;  // torch's names of the optimiser's blocks
 };
 
 class Engine {
@@ -48,10 +62,17 @@ class Engine {
   Parameters& parameters() { return parameters_; }
 
   // --- weights
+  /// Every piece is compared with its file's size before the first is read.
   void load(std::span<const std::string> files, std::span<const LoadPiece> pieces);
   void fill_random(uint64_t seed, double stddev);
-  /// Writes header, then the pieces, beside `path`; then syncs and renames.
-  void save(const std::string& path, std::span<const std::byte> header, std::span<const SavePiece> pieces);
+  /// Writes header, then the pieces, beside `path`; then syncs and renames. digits_at: where in the header the file's
+  /// CRC-32 goes.
+  void save(const std::string& path, std::span<const std::byte> header, std::span<const SavePiece> pieces,
+            std::optional<uint64_t> digits_at, const CheckAbort& check_abort);
+  /// Pieces of any block from a file whose CRC-32 must be `crc`; nothing is changed before it is known to be. A round's
+  /// block is made when pieces name it; num_steps, when given, becomes the optimiser's.
+  void load_state(const std::string& path, uint64_t digits_at, uint32_t crc, std::span<const LoadPiece> pieces,
+                  std::optional<int64_t> num_steps, const CheckAbort& check_abort);
   /// Copies rows of a parameter (or of its gradient) out, or new values in.
   std::vector<float> read(const std::string& parameter, bool gradient);
   void write(const std::string& parameter, std::span<const float> values);
@@ -80,12 +101,15 @@ class Engine {
   void backward(std::span<const float> dlogprobs);
   StepResult step(double loss, const StepSettings& settings);
   void reset_optimizer();
+  TrainingState training_state();
 
   // --- sampling
   std::vector<Response> generate(std::span<const Prompt> prompts, const GenerateSettings& settings,
                                  const GenerateCallbacks& callbacks);
 
  private:
+  /// The rows as a matrix; a vector counts as [n, 1]. Throws when the block is not there or the rows are outside it.
+  Tensor rows_of(const BlockRows& rows);
   Arena arena(size_t bytes);
   void reserve(const OpsLimits& limits, int64_t positions);
   void allocate_training(const TrainingSettings& settings, const OptimizerSettings& optimizer);

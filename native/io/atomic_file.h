@@ -1,6 +1,7 @@
 // A file that appears whole or not at all: written beside its final name, synced, renamed, and the rename synced.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -16,6 +17,8 @@ class AtomicFile {
   ~AtomicFile();
 
   void write(std::span<const std::byte> bytes);
+  /// Over bytes that were written already.
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
   void commit();
 
  private:

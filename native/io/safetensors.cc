@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <cerrno>
@@ -16,6 +17,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "io/crc32.h"
 #include "io/float16.h"
 
 namespace gleaner {
@@ -33,20 +35,6 @@ Error missing_bytes(const std::string& path, uint64_t offset, uint64_t count, ui
 }
 
 std::string last_error() { return std::generic_category().message(errno); }
-
-/// rows · cols · bytes of a value, or an error when that is no size.
-uint64_t piece_bytes(const std::string& path, int64_t rows, int64_t cols, DType dtype) {
-  const auto value_bytes = static_cast<uint64_t>(dtype_bytes(dtype));
-  const bool negative = rows < 0 || cols < 0;
-  const bool too_large =
-      !negative && rows > 0 &&
-      static_cast<uint64_t>(cols) > std::numeric_limits<int64_t>::max() / value_bytes / static_cast<uint64_t>(rows);
-  if (negative || too_large) {
-    throw model_error(path,
-                      "a piece of " + std::to_string(rows) + " x " + std::to_string(cols) + " values is not possible");
-  }
-  return static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols) * value_bytes;
-}
 
 /// About 1 MiB at a time of 16-bit values, so that narrow rows do not cost a system call each.
 int64_t rows_at_a_time(Tensor rows) { return std::clamp<int64_t>((int64_t{1} << 19) / rows.cols, 1, rows.rows); }
@@ -112,6 +100,37 @@ void InputFile::read(uint64_t offset, std::span<std::byte> to) const {
   }
 }
 
+uint64_t piece_bytes(const std::string& path, int64_t rows, int64_t cols, DType dtype) {
+  const auto value_bytes = static_cast<uint64_t>(dtype_bytes(dtype));
+  const bool negative = rows < 0 || cols < 0;
+  const bool too_large =
+      !negative && rows > 0 &&
+      static_cast<uint64_t>(cols) > std::numeric_limits<int64_t>::max() / value_bytes / static_cast<uint64_t>(rows);
+  if (negative || too_large) {
+    throw model_error(path,
+                      "a piece of " + std::to_string(rows) + " x " + std::to_string(cols) + " values is not possible");
+  }
+  return static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols) * value_bytes;
+}
+
+uint32_t file_crc32(const InputFile& file, uint64_t digits_at, const std::function<void()>& check_abort) {
+  constexpr uint64_t kChunk = uint64_t{1} << 22;
+  file.need(digits_at, kCrc32Digits);
+  std::vector<std::byte> chunk(static_cast<size_t>(std::min(kChunk, file.bytes())));
+  uint32_t crc = 0;
+  for (uint64_t offset = 0; offset < file.bytes(); offset += chunk.size()) {
+    check_abort();
+    const auto bytes = std::span(chunk).first(static_cast<size_t>(std::min(kChunk, file.bytes() - offset)));
+    file.read(offset, bytes);
+    for (uint64_t i = 0; i < kCrc32Digits; ++i) {
+      const uint64_t at = digits_at + i;
+      if (at >= offset && at - offset < bytes.size()) bytes[static_cast<size_t>(at - offset)] = std::byte{'0'};
+    }
+    crc = crc32(crc, bytes);
+  }
+  return crc;
+}
+
 void read_piece(const InputFile& file, uint64_t offset, DType dtype, Tensor destination) {
   const uint64_t bytes = piece_bytes(file.path(), destination.rows, destination.cols, dtype);
   file.need(offset, bytes);  // before anything is written
@@ -129,15 +148,24 @@ void read_piece(const InputFile& file, uint64_t offset, DType dtype, Tensor dest
   }
 }
 
-SafetensorsWriter::SafetensorsWriter(std::string path, std::span<const std::byte> header, uint64_t data_bytes)
-    : path_(std::move(path)), missing_bytes_(data_bytes), file_(path_) {
+SafetensorsWriter::SafetensorsWriter(std::string path, std::span<const std::byte> header, uint64_t data_bytes,
+                                     std::optional<uint64_t> digits_at)
+    : path_(std::move(path)), missing_bytes_(data_bytes), digits_at_(digits_at), file_(path_) {
   uint64_t length = 0;
   if (header.size() >= sizeof(length)) std::memcpy(&length, header.data(), sizeof(length));
   if (header.size() < sizeof(length) || length != header.size() - sizeof(length)) {
     throw Error("ERR_GLEANER_INTERNAL",
                 path_ + ": a header of " + std::to_string(header.size()) + " bytes says " + std::to_string(length));
   }
-  file_.write(header);
+  if (digits_at && (header.size() < kCrc32Digits || *digits_at > header.size() - kCrc32Digits)) {
+    throw Error("ERR_GLEANER_INTERNAL", path_ + ": the checksum's place is outside the header");
+  }
+  write(header);
+}
+
+void SafetensorsWriter::write(std::span<const std::byte> bytes) {
+  if (digits_at_) crc_ = crc32(crc_, bytes);
+  file_.write(bytes);
 }
 
 void SafetensorsWriter::write_rows(Tensor rows, DType dtype) {
@@ -149,10 +177,10 @@ void SafetensorsWriter::write_rows(Tensor rows, DType dtype) {
   if (bytes == 0) return;
   if (dtype == DType::f32) {
     if (rows.stride == rows.cols) {
-      file_.write(std::as_bytes(std::span(rows.f32(), static_cast<size_t>(rows.size()))));
+      write(std::as_bytes(std::span(rows.f32(), static_cast<size_t>(rows.size()))));
     } else {
       for (int64_t row = 0; row < rows.rows; ++row) {
-        file_.write(std::as_bytes(std::span(rows.row(row), static_cast<size_t>(rows.cols))));
+        write(std::as_bytes(std::span(rows.row(row), static_cast<size_t>(rows.cols))));
       }
     }
     return;
@@ -170,7 +198,7 @@ void SafetensorsWriter::write_rows(Tensor rows, DType dtype) {
         std::transform(from, from + rows.cols, to, f32_to_f16);
       }
     }
-    file_.write(std::as_bytes(std::span(converted_.data(), static_cast<size_t>(count * rows.cols))));
+    write(std::as_bytes(std::span(converted_.data(), static_cast<size_t>(count * rows.cols))));
   }
 }
 
@@ -178,6 +206,11 @@ void SafetensorsWriter::finish() {
   if (missing_bytes_ != 0) {
     throw Error("ERR_GLEANER_INTERNAL",
                 path_ + ": " + std::to_string(missing_bytes_) + " bytes fewer than the header promises");
+  }
+  if (digits_at_) {
+    std::array<std::byte, kCrc32Digits> digits{};
+    crc32_digits(crc_, digits);
+    file_.write_at(*digits_at_, digits);
   }
   file_.commit();
 }

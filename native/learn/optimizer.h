@@ -32,6 +32,9 @@ class Optimizer {
   int64_t num_steps() const { return num_steps_; }
   void set_num_steps(int64_t steps) { num_steps_ = steps; }
   std::vector<Tensor>& states() { return states_; }
+  const std::string& name() const { return settings_.name; }
+  /// torch's name of each block of state.
+  std::vector<std::string> state_names() const;
 
  protected:
   OptimizerSettings settings_;

@@ -67,10 +67,20 @@ export interface NativeOptimizer {
   weight_decay: number;
 }
 
-export interface NativeLoadPiece {
+/** Rows of a parameter in the weights, or, where a block is named, in the round's copy or one of the optimiser's states. */
+export interface NativeRows {
   parameter: string;
   row: number;
   rows: number;
+  block?: 'weights' | 'round' | 'optimizer';
+  state?: number;
+}
+
+export interface NativeSavePiece extends NativeRows {
+  dtype: string;
+}
+
+export interface NativeLoadPiece extends NativeRows {
   file: number;
   offset: number;
   dtype: string;
@@ -102,14 +112,24 @@ export interface NativeOps {
   threads: number;
 }
 
+export interface NativeTrainingState {
+  optimizer: string;
+  num_steps: number;
+  /** torch's names of the optimiser's blocks. */
+  states: string[];
+}
+
 export interface NativeEngine {
   load(files: string[], pieces: NativeLoadPiece[]): NativeJob<void>;
   fillRandom(options: { seed: number; stddev: number }): NativeJob<void>;
-  save(
-    path: string,
-    header: Uint8Array,
-    pieces: { parameter: string; row: number; rows: number; dtype: string }[],
+  /** digits_at: where in the header the file's CRC-32 goes. */
+  save(path: string, header: Uint8Array, pieces: NativeSavePiece[], digits_at?: number): NativeJob<void>;
+  loadState(
+    file: { path: string; digits_at: number; crc32: number },
+    pieces: NativeLoadPiece[],
+    num_steps?: number,
   ): NativeJob<void>;
+  trainingState(): NativeJob<NativeTrainingState>;
   read(parameter: string, gradient: boolean): NativeJob<Float32Array>;
   write(parameter: string, values: Float32Array): NativeJob<void>;
   putWeightsAside(): NativeJob<void>;

@@ -1,7 +1,10 @@
 // The engine's typed façade: one loaded model, commands as promises. Ids and numbers in and out; text lives above.
 
 import { availableParallelism, cpus, totalmem } from 'node:os';
+import { dirname } from 'node:path';
 import { GleanerError } from '../common/errors.js';
+import { makeFolder } from '../common/make_folder.js';
+import { onDisk } from '../common/on_disk.js';
 import type { Config } from '../models/config.js';
 import { openModelFolder, type ParameterSource, readConfigOnly } from '../models/folder.js';
 import type { DecoderSpec, ModelDescription } from '../models/spec.js';
@@ -26,7 +29,16 @@ import {
   treeTokens,
 } from './forest.js';
 import { abortError, nativeError } from './native_error.js';
+import { checkSameModel } from './same_model.js';
 import { writeModelFolder } from './save.js';
+import {
+  roundToLoad,
+  roundToSave,
+  type StateToLoad,
+  type StateToSave,
+  trainingStateToLoad,
+  trainingStateToSave,
+} from './state.js';
 import { joined, nativeObjective, noTargets, required, split, sum, updateResult } from './step.js';
 import type {
   GeneratedRow,
@@ -385,6 +397,50 @@ export class Engine implements Trainer {
       options.files ?? this.#files,
       (file, header, pieces) => this.#run(() => this.#native.save(file, header, pieces)),
     );
+  }
+
+  /**
+   * The optimiser's moments and step count, and with `weights` the fp32 weights, which a narrower dtype of the model folder would round.
+   * Written beside `path`, synced, renamed: after an abort or a full disk the file of before is there.
+   */
+  async saveTrainingState(
+    path: string,
+    options: { weights: boolean; signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    const state = await this.#run(() => this.#native.trainingState());
+    await this.#saveState(path, trainingStateToSave(this.description, state, options.weights), options.signal);
+  }
+
+  /** After prepareTraining with the same optimiser. Nothing is changed unless the whole file is what was saved for this model. */
+  async loadTrainingState(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const state = await this.#run(() => this.#native.trainingState());
+    await this.#loadState(await trainingStateToLoad(path, this.description, state), options.signal);
+  }
+
+  /** The copy that markRound keeps. */
+  async saveRoundWeights(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    await this.#saveState(path, roundToSave(this.description), options.signal);
+  }
+
+  /** As if markRound had been called when the file's weights were in place. */
+  async loadRoundWeights(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    await this.#loadState(await roundToLoad(path, this.description), options.signal);
+  }
+
+  /** The weights of a folder of the same model; what withInitialWeights brings back stays the model that this engine began with. */
+  async loadWeights(folder: string): Promise<void> {
+    const { description, sources } = await openModelFolder(folder);
+    checkSameModel(folder, description, this.description);
+    await this.#run(loader(this.#native, sources));
+  }
+
+  async #saveState(path: string, { header, pieces, digits_at }: StateToSave, signal?: AbortSignal): Promise<void> {
+    await onDisk(path, () => makeFolder(dirname(path)));
+    await this.#run(() => this.#native.save(path, header, pieces, digits_at), signal);
+  }
+
+  async #loadState({ file, pieces, num_steps }: StateToLoad, signal?: AbortSignal): Promise<void> {
+    await this.#run(() => this.#native.loadState(file, pieces, num_steps), signal);
   }
 
   /** What the engine holds now and the most that it ever held, in bytes. */

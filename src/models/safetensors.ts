@@ -168,11 +168,11 @@ function checkTiling(tensors: TensorEntry[], start: number, fileBytes: number, p
 }
 
 /** The bytes before the data of a file with these tensors in this order: length, JSON, and spaces that align the data to 8. */
-export function writeHeader(tensors: readonly { name: string; dtype: string; shape: number[] }[]): {
-  header: Uint8Array;
-  data_bytes: number;
-} {
-  const entries: [string, unknown][] = [['__metadata__', { format: 'pt' }]];
+export function writeHeader(
+  tensors: readonly { name: string; dtype: string; shape: number[] }[],
+  metadata: Readonly<Record<string, string>> = {},
+): { header: Uint8Array; data_bytes: number } {
+  const entries: [string, unknown][] = [['__metadata__', { ...metadata, format: 'pt' }]];
   let offset = 0;
   for (const { name, dtype, shape } of tensors) {
     const bits = DTYPE_BITS.get(dtype) ?? 0;

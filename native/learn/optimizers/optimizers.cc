@@ -9,13 +9,14 @@ namespace gleaner {
 namespace {
 struct Entry {
   const char* name;
-  int num_states;
+  std::vector<std::string> states;  // as torch calls them
   std::unique_ptr<Optimizer> (*make)(const OptimizerSettings&, Memory&, int64_t);
 };
-constexpr Entry kOptimizers[] = {{"adamw", 2, make_adamw}, {"rmsprop", 1, make_rmsprop}};
 
 const Entry& entry(const std::string& name) {
-  for (const Entry& candidate : kOptimizers) {
+  static const Entry optimizers[] = {{"adamw", {"exp_avg", "exp_avg_sq"}, make_adamw},
+                                     {"rmsprop", {"square_avg"}, make_rmsprop}};
+  for (const Entry& candidate : optimizers) {
     if (name == candidate.name) return candidate;
   }
   throw Error("ERR_GLEANER_INTERNAL", "there is no optimizer named " + name);
@@ -34,7 +35,9 @@ void Optimizer::reset(Ops& ops) {
   num_steps_ = 0;
 }
 
-int num_optimizer_states(const std::string& name) { return entry(name).num_states; }
+std::vector<std::string> Optimizer::state_names() const { return entry(settings_.name).states; }
+
+int num_optimizer_states(const std::string& name) { return static_cast<int>(entry(name).states.size()); }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, Memory& memory, int64_t block_floats) {
   return entry(settings.name).make(settings, memory, block_floats);
