@@ -17,7 +17,7 @@ const src: Record<string, readonly string[]> = {
   report: ['evaluation', 'output', 'common'],
   methods: ['engine', 'data', 'common'],
   evaluation: ['engine', 'data', 'common'],
-  output: ['common'],
+  output: ['data', 'common'],
   engine: ['models', 'common'],
   models: ['common'],
   data: ['common'],

@@ -1,14 +1,17 @@
 // Evaluation inside a run, on demonstrations that are not trained on: their loss, and how much likelier they are than what the base wrote.
 
-import type { GeneratedRow } from '../engine/types.js';
+import type { GeneratedRow, TokenIds } from '../engine/types.js';
 import type { Context, Generation } from './method.js';
 import { type Demonstration, generationOf, sample } from './pairs.js';
+
+export interface Answers {
+  generations: Generation[];
+  metrics: Record<string, number>;
+}
 
 export class HeldOut {
   /** The prompts that are also answered. */
   readonly #asked: Demonstration[];
-  /** ỹ of the weights that training began with. Fixed for the run, so that the gap has one meaning from the first step to the last. */
-  #baseline: GeneratedRow[] = [];
 
   constructor(
     private readonly context: Context,
@@ -25,14 +28,13 @@ export class HeldOut {
     return this.context.held_out.length === 0;
   }
 
-  /** Held-out prompts answered with today's weights. The first call's answers are the baseline of the gap. The seed is the same each time. */
-  async answer(): Promise<{ generations: Generation[]; metrics: Record<string, number> }> {
+  /** Held-out prompts answered with today's weights. The seed is the same each time. */
+  async answer(): Promise<Answers> {
     if (this.#asked.length === 0) return { generations: [], metrics: {} };
     const answers = await sample(this.context, this.#asked, this.seed);
-    if (this.#baseline.length === 0) this.#baseline = answers;
     const generations = answers.flatMap((answer, place) => {
       const demonstration = this.#asked[place];
-      return demonstration ? [generationOf(demonstration.row, answer)] : [];
+      return demonstration ? [generationOf(demonstration, answer)] : [];
     });
     const rewards = await this.context.reward?.(generations);
     return {
@@ -41,18 +43,21 @@ export class HeldOut {
     };
   }
 
-  /** eval/loss: nats per token over all held-out answers. eval/logp_gap: mean of log π(y) − log π(ỹ), sums, over the prompts that were answered. */
-  async measure(): Promise<Record<string, number>> {
+  /**
+   * eval/loss: nats per token over all held-out answers. eval/logp_gap: mean of log π(y) − log π(ỹ), sums, over the prompts that were answered;
+   * ỹ is the baseline's answer, fixed for the run, so that the gap has one meaning from the first step to the last.
+   */
+  async measure(baseline: readonly TokenIds[]): Promise<Record<string, number>> {
     const { engine, held_out, signal } = this.context;
-    const baseline = this.#baseline.map((answer, place) => {
+    const answered = baseline.map((response_ids, place) => {
       const row = this.#asked[place]?.row;
-      return { id: row?.id ?? '', prompt_ids: row?.prompt_ids ?? [], response_ids: answer.response_ids };
+      return { id: row?.id ?? '', prompt_ids: row?.prompt_ids ?? [], response_ids };
     });
-    const scored = await engine.score([...held_out, ...baseline], { signal });
+    const scored = await engine.score([...held_out, ...answered], { signal });
     const real = scored.slice(0, held_out.length);
     const tokens = held_out.reduce((sum, row) => sum + row.response_ids.length, 0);
     const metrics: Record<string, number> = { 'eval/loss': -real.reduce((sum, row) => sum + row.logprob, 0) / tokens };
-    if (baseline.length > 0) {
+    if (answered.length > 0) {
       const gaps = scored.slice(held_out.length).map((generated, place) => {
         const index = this.#asked[place]?.index ?? -1; // prompts without room for an answer were not asked
         return (real[index]?.logprob ?? Number.NaN) - generated.logprob;

@@ -3,8 +3,18 @@
 
 import type { z } from 'zod';
 import type { Log } from '../common/log.js';
-import type { GeneratedRow, OptimizerSettings, TokenIds, TokenRow, Trainer } from '../engine/types.js';
+import type { RowSource, TokenSource } from '../data/row_source.js';
+import type {
+  GeneratedRow,
+  OptimizerSettings,
+  PairRow,
+  TokenIds,
+  TokenRow,
+  Trainer,
+  UpdateBatch,
+} from '../engine/types.js';
 import type { ScheduleSettings } from './schedule.js';
+import type { RunState } from './state.js';
 
 export interface TrainSettings {
   /** Sequences or pairs of an optimiser step. */
@@ -38,17 +48,51 @@ export type Metrics = Readonly<Record<string, number>> & { readonly step: number
 /** A text that the policy wrote in a run. */
 export interface Generation {
   id: string;
+  /** Place of its demonstration in the data. */
+  index: number;
   prompt_ids: TokenIds;
-  response_ids: TokenIds;
-  /** Sum of log π(token) at temperature 1. */
+  response_ids: Int32Array;
+  /** log π of each token at temperature 1: [response]. */
+  token_logprobs: Float32Array;
+  /** Their sum. */
   logprob: number;
   finish_reason: GeneratedRow['finish_reason'];
+  /** What people answered. */
+  demonstration_ids: TokenIds;
+}
+
+/** A pair as a round trains it; ref_… are constants of the round. */
+export interface RoundPair extends PairRow {
+  /** Place of its demonstration in the data. */
+  index: number;
+  /** In which its answer was sampled. */
+  round: number;
+}
+
+/** Rows that a round makes once, group by group, and reads again while it trains. */
+export interface RoundRows<Row> {
+  /** Rows of the whole groups that an interrupted run left; they need not be made again. */
+  readonly length: number;
+  /** Adds a group; it is kept, whatever happens next. */
+  append(group: readonly Row[]): Promise<void>;
+  /** No more groups: the rows, to be read. */
+  finish(): Promise<RowSource<Row>>;
+}
+
+/** Where rounds keep their rows, so that memory does not grow with the data and a run that was ended goes on with what it had. */
+export interface RoundStore {
+  /** What the policy wrote in a round. total: rows that there will be. */
+  generations(round: number, total: number): Promise<RoundRows<Generation>>;
+  /** The pairs that a round trains on; what an interrupted run left of them is dropped. */
+  pairs(round: number): Promise<RoundRows<RoundPair>>;
+  /** The pairs of a round whose training has begun. Errors: ERR_GLEANER_DATA where they are gone. */
+  openPairs(round: number): Promise<RowSource<RoundPair>>;
 }
 
 export interface Context {
   engine: Trainer;
   /** The demonstrations D, as they are trained. */
-  rows: readonly TokenRow[];
+  rows: TokenSource;
   held_out: readonly TokenRow[];
   train: TrainSettings;
   generation: GenerationSettings;
@@ -60,9 +104,12 @@ export interface Context {
   /** Tokens that the model has positions for. */
   max_positions: number;
   /** Makes of a prompt and an answer that was sampled to it what is trained: EOS and truncation rules of the data. */
-  fitPair(row: TokenRow, generated: GeneratedRow): FittedPair;
+  fitPair(row: TokenRow, generated: Pick<GeneratedRow, 'response_ids' | 'finish_reason'>): FittedPair;
   /** Of answers to held-out prompts, where a run has a reward. */
   reward?: ((generations: readonly Generation[]) => Promise<readonly number[]>) | undefined;
+  /** Where an interrupted run stood; undefined: this one begins. */
+  state?: RunState | undefined;
+  rounds: RoundStore;
   output: RunOutput;
   /** Seconds, from any origin. */
   now(): number;
@@ -75,8 +122,10 @@ export interface Context {
 /** Where results go. */
 export interface RunOutput {
   metrics(record: Metrics): Promise<void>;
-  /** What round `round` trains against. */
-  generations(round: number, rows: readonly Generation[]): Promise<void>;
+  /** The run stands here, and could go on from here: called wherever that is so, after each step at least. */
+  reached(state: RunState): Promise<void>;
+  /** The batch whose loss or gradient was not finite when the run gave up. */
+  failedBatch(step: number, batch: UpdateBatch): Promise<void>;
   /** Answers to held-out prompts after `step` steps. */
   samples(step: number, rows: readonly Generation[]): Promise<void>;
 }

@@ -2,8 +2,8 @@
 // The implicit reward is r(x, y) = β·(log π_θ(y|x) − log π_ref(y|x)); arXiv 2405.17888, Algorithm 2.
 
 import { GleanerError } from '../common/errors.js';
-import type { GeneratedRow, PairRow, TokenIds, TokenRow, Trainer, UpdateResult } from '../engine/types.js';
-import type { Context, Generation } from './method.js';
+import type { GeneratedRow, PairRow, TokenIds, TokenRow, UpdateResult } from '../engine/types.js';
+import type { Context, Generation, RoundPair } from './method.js';
 
 export type Reference = 'previous' | 'initial';
 
@@ -13,52 +13,18 @@ export interface Demonstration {
   index: number;
 }
 
-export interface SampledPair {
-  demonstration: Demonstration;
-  prompt_ids: TokenIds;
-  real_ids: TokenIds;
-  generated_ids: TokenIds;
+/** A pair whose reference log-probabilities are not there yet. */
+interface SampledPair extends Omit<RoundPair, 'ref_real' | 'ref_generated'> {
   /** Of the policy that wrote ỹ; undefined where more was trained than sampled. */
   sampler_logprob: number | undefined;
 }
 
-/** A pair as a round trains it. */
-export interface RoundPair extends PairRow {
-  demonstration: Demonstration;
-}
-
-export interface SampledPairs {
-  pairs: SampledPair[];
-  generations: Generation[];
-  /** Pairs with y = ỹ, which teach nothing. */
+/** Answers that became no pair. */
+export interface DroppedPairs {
+  /** y = ỹ, which teaches nothing. */
   identical: number;
-  /** Pairs whose prompt left no room for an answer. */
+  /** The prompt left no room for an answer. */
   empty: number;
-}
-
-/** ỹ ~ π(·|x) for each demonstration's prompt, from the weights of this moment. */
-export async function samplePairs(
-  context: Context,
-  demonstrations: readonly Demonstration[],
-  seed: number,
-): Promise<SampledPairs> {
-  const generated = await sample(context, demonstrations, seed);
-  const result: SampledPairs = { pairs: [], generations: [], identical: 0, empty: 0 };
-  for (const [place, demonstration] of demonstrations.entries()) {
-    const answer = at(generated, place);
-    const { row } = demonstration;
-    result.generations.push(generationOf(row, answer));
-    const { as_sampled, ...pair } = context.fitPair(row, answer);
-    if (pair.generated_ids.length === 0 || pair.real_ids.length === 0) ++result.empty;
-    else if (equalIds(pair.real_ids, pair.generated_ids)) ++result.identical;
-    else
-      result.pairs.push({
-        demonstration,
-        ...pair,
-        sampler_logprob: as_sampled ? sumOfFirst(answer, pair.generated_ids.length) : undefined,
-      });
-  }
-  return result;
 }
 
 /** Answers to prompts under the run's generation settings; what a row gets depends on the seed and its index alone. */
@@ -72,66 +38,89 @@ export async function sample(
   return engine.generate(prompts, { ...generation, seed, eos_token_ids, signal });
 }
 
-export function generationOf(row: TokenRow, answer: GeneratedRow): Generation {
-  const { response_ids, logprob, finish_reason } = answer;
-  return { id: row.id, prompt_ids: row.prompt_ids, response_ids, logprob, finish_reason };
+export function generationOf({ row, index }: Demonstration, answer: GeneratedRow): Generation {
+  const { response_ids, full_logprobs, logprob, finish_reason } = answer;
+  return {
+    id: row.id,
+    index,
+    prompt_ids: row.prompt_ids,
+    response_ids,
+    token_logprobs: full_logprobs,
+    logprob,
+    finish_reason,
+    demonstration_ids: row.response_ids,
+  };
 }
 
-export interface ReferenceRequest {
-  engine: Trainer;
-  /** Sampled by the policy of this moment. */
-  fresh: readonly SampledPair[];
-  /** Sampled in earlier rounds. */
-  earlier: readonly SampledPair[];
-  /** True where π_ref is the policy of this moment. */
-  referenceIsPolicy: boolean;
-  signal?: AbortSignal | undefined;
+/** Generations to pairs, as far as there is something to learn from them. */
+function fitPairs(context: Context, generations: readonly Generation[], round: number, dropped: DroppedPairs) {
+  return generations.flatMap((generation): SampledPair[] => {
+    const { id, index, prompt_ids, demonstration_ids, token_logprobs } = generation;
+    const row = { id, prompt_ids, response_ids: demonstration_ids };
+    const { as_sampled, ...ids } = context.fitPair(row, generation);
+    if (ids.generated_ids.length === 0 || ids.real_ids.length === 0) ++dropped.empty;
+    else if (equalIds(ids.real_ids, ids.generated_ids)) ++dropped.identical;
+    else
+      return [
+        {
+          id,
+          index,
+          round,
+          ...ids,
+          sampler_logprob: as_sampled ? sumOfFirst(token_logprobs, ids.generated_ids.length) : undefined,
+        },
+      ];
+    return [];
+  });
 }
 
 /**
- * Gives each pair log π_ref(y|x) and log π_ref(ỹ|x), constants of the round. Where the reference is the policy that just wrote, its logprobs of
- * what it wrote came with the text, so one pass over the demonstrations is left; an initial reference is brought in for one pass over both.
+ * Pairs of what was just sampled, with log π_ref(y|x) and log π_ref(ỹ|x), constants of the round. Where the reference is the policy that
+ * wrote, its logprobs of what it wrote came with the text, so one pass over the demonstrations is left; with other weights in place, both
+ * sides are scored.
  */
-export async function withReference({
-  engine,
-  fresh,
-  earlier,
-  referenceIsPolicy,
-  signal,
-}: ReferenceRequest): Promise<RoundPair[]> {
-  const pairs = [...earlier, ...fresh];
-  const known = new Set(referenceIsPolicy ? fresh.filter((pair) => pair.sampler_logprob !== undefined) : []);
-  const toScore = pairs.filter((pair) => !known.has(pair));
-  const score = () => engine.score([...pairs.map(realRow), ...toScore.map(generatedRow)], { signal });
-  const scored = await (referenceIsPolicy ? score() : engine.withInitialWeights(score));
-  const generatedLogprobs = new Map(toScore.map((pair, place) => [pair, at(scored, pairs.length + place).logprob]));
-  return pairs.map((pair, place) =>
-    roundPair(pair, at(scored, place).logprob, generatedLogprobs.get(pair) ?? pair.sampler_logprob),
-  );
+export async function freshPairs(
+  context: Context,
+  generations: readonly Generation[],
+  { round, referenceIsSampler, dropped }: { round: number; referenceIsSampler: boolean; dropped: DroppedPairs },
+): Promise<RoundPair[]> {
+  const pairs = fitPairs(context, generations, round, dropped);
+  const unknown = pairs.filter((pair) => !referenceIsSampler || pair.sampler_logprob === undefined);
+  const scored = await context.engine.score([...pairs.map(realRow), ...unknown.map(generatedRow)], {
+    signal: context.signal,
+  });
+  const generated = new Map(unknown.map((pair, place) => [pair, at(scored, pairs.length + place).logprob]));
+  return pairs.map(({ sampler_logprob, ...pair }, place) => ({
+    ...pair,
+    ref_real: at(scored, place).logprob,
+    ref_generated: generated.get(at(pairs, place)) ?? sampler_logprob ?? Number.NaN,
+  }));
+}
+
+/** Pairs of earlier rounds under the reference of this moment. */
+export async function rescored({ engine, signal }: Context, pairs: readonly RoundPair[]): Promise<RoundPair[]> {
+  const scored = await engine.score([...pairs.map(realRow), ...pairs.map(generatedRow)], { signal });
+  return pairs.map((pair, place) => ({
+    ...pair,
+    ref_real: at(scored, place).logprob,
+    ref_generated: at(scored, pairs.length + place).logprob,
+  }));
 }
 
 /** On-line mode: ỹ of a batch anew from today's policy; π_ref stays the round's, whose weights are brought in for one pass. */
-export async function resamplePairs(
+export async function resampledPairs(
   context: Context,
   batch: readonly RoundPair[],
-  { reference, seed }: { reference: Reference; seed: number },
-): Promise<{ pairs: RoundPair[]; sampled: SampledPairs }> {
-  const { engine, signal } = context;
-  const sampled = await samplePairs(
-    context,
-    batch.map((pair) => pair.demonstration),
-    seed,
-  );
-  const { pairs } = sampled;
+  { reference, seed, round, dropped }: { reference: Reference; seed: number; round: number; dropped: DroppedPairs },
+): Promise<RoundPair[]> {
+  const { engine } = context;
+  const rows = await context.rows.rows(batch.map(({ index }) => index));
+  const demonstrations = rows.map((row, place) => ({ row, index: at(batch, place).index }));
+  const answers = await sample(context, demonstrations, seed);
+  const generations = answers.map((answer, place) => generationOf(at(demonstrations, place), answer));
   // Both sides: under paper_compat a longer ỹ may cut the prompt, and y then has another reference.
-  const score = () => engine.score([...pairs.map(realRow), ...pairs.map(generatedRow)], { signal });
-  const scored = await (reference === 'initial' ? engine.withInitialWeights(score) : engine.withRoundWeights(score));
-  return {
-    sampled,
-    pairs: pairs.map((pair, place) =>
-      roundPair(pair, at(scored, place).logprob, at(scored, pairs.length + place).logprob),
-    ),
-  };
+  const score = () => freshPairs(context, generations, { round, referenceIsSampler: false, dropped });
+  return reference === 'initial' ? engine.withInitialWeights(score) : engine.withRoundWeights(score);
 }
 
 /** What a step on pairs tells, under the names of this field; from the log-probabilities before the step. */
@@ -157,25 +146,18 @@ export function pairMetrics(result: UpdateResult, pairs: readonly PairRow[], bet
   };
 }
 
-function realRow({ demonstration, prompt_ids, real_ids }: SampledPair): TokenRow {
-  return { id: demonstration.row.id, prompt_ids, response_ids: real_ids };
+function realRow({ id, prompt_ids, real_ids }: Omit<PairRow, 'ref_real' | 'ref_generated'>): TokenRow {
+  return { id, prompt_ids, response_ids: real_ids };
 }
 
-function generatedRow({ demonstration, prompt_ids, generated_ids }: SampledPair): TokenRow {
-  return { id: demonstration.row.id, prompt_ids, response_ids: generated_ids };
-}
-
-function roundPair(pair: SampledPair, ref_real: number, ref_generated: number | undefined): RoundPair {
-  const { demonstration, prompt_ids, real_ids, generated_ids } = pair;
-  if (ref_generated === undefined)
-    throw new GleanerError('ERR_GLEANER_INTERNAL', `row ${demonstration.row.id}: no reference log-probability of ỹ`);
-  return { id: demonstration.row.id, demonstration, prompt_ids, real_ids, generated_ids, ref_real, ref_generated };
+function generatedRow({ id, prompt_ids, generated_ids }: Omit<PairRow, 'ref_real' | 'ref_generated'>): TokenRow {
+  return { id, prompt_ids, response_ids: generated_ids };
 }
 
 /** The sampler's log-probability of the first `length` tokens; the rest of the answer was cut. */
-function sumOfFirst({ full_logprobs }: GeneratedRow, length: number): number {
+function sumOfFirst(token_logprobs: Float32Array, length: number): number {
   let sum = 0;
-  for (let place = 0; place < length; ++place) sum += at(full_logprobs, place);
+  for (let place = 0; place < length; ++place) sum += at(token_logprobs, place);
   return sum;
 }
 

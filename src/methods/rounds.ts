@@ -1,7 +1,6 @@
 // What the methods share about rounds: which demonstrations a round has, in which batches and at which learning rates it goes through them.
 
 import { GleanerError } from '../common/errors.js';
-import { permutation } from '../data/order.js';
 import type { PlannedRound, TrainSettings } from './method.js';
 import { neverMoves, type ScheduleSettings, scheduleFactor } from './schedule.js';
 
@@ -90,62 +89,18 @@ export function refuseRunThatNeverMoves(
   );
 }
 
-export interface BatchPlan<Item> {
-  items: readonly Item[];
-  batch_size: number;
-  steps: number;
-  seed: number;
-  round: number;
-  shuffle: boolean;
-}
-
-/** Batches of `steps` optimiser steps, in epochs that each go once through all items in a new order. `epoch` is a fraction: epochs done after this batch. */
-export function* batches<Item>({
-  items,
-  batch_size,
-  steps,
-  seed,
-  round,
-  shuffle,
-}: BatchPlan<Item>): Generator<{ batch: Item[]; epoch: number }> {
-  let step = 0;
-  for (let epoch = 0; step < steps && items.length > 0; ++epoch) {
-    const order = shuffle
-      ? permutation({ seed, purpose: 'batches', stream: [round, epoch], length: items.length })
-      : undefined;
-    for (let begin = 0; begin < items.length && step < steps; begin += batch_size, ++step) {
-      const end = Math.min(begin + batch_size, items.length);
-      const batch: Item[] = [];
-      for (let place = begin; place < end; ++place) {
-        const item = items[order?.[place] ?? place];
-        if (item !== undefined) batch.push(item);
-      }
-      yield { batch, epoch: epoch + end / items.length };
-    }
-  }
-}
-
 /** Where a round's steps stand on the schedule: from its start when it begins afresh each round, else on one that spans the run. */
 export class LearningRates {
-  #step = 0;
-  #total = 1;
-
   constructor(
     private readonly schedule: ScheduleSettings,
     private readonly restart: Restart,
     private readonly stepsOfRun: number,
   ) {}
 
-  startRound(stepsOfRound: number): void {
-    if (this.restart === 'never') {
-      this.#total = this.stepsOfRun;
-    } else {
-      this.#step = 0;
-      this.#total = stepsOfRound;
-    }
-  }
-
-  next(peak: number): number {
-    return peak * scheduleFactor(this.schedule, this.#step++, this.#total);
+  /** Of the batch that comes after so many of the round and of the run. */
+  at(peak: number, done: { ofRound: number; ofRun: number }, stepsOfRound: number): number {
+    return this.restart === 'never'
+      ? peak * scheduleFactor(this.schedule, done.ofRun, this.stepsOfRun)
+      : peak * scheduleFactor(this.schedule, done.ofRound, stepsOfRound);
   }
 }

@@ -1,9 +1,9 @@
 // SFT: minimise the mean of −log π_θ(y_j | x, y_<j) over ALL target tokens of an optimiser step; the prompt is no target. method.md §4.
 
 import { z } from 'zod';
+import { batches } from './batches.js';
 import { defineMethod } from './method.js';
 import {
-  batches,
   capRounds,
   chunkBounds,
   LearningRates,
@@ -29,24 +29,21 @@ export const sft = defineMethod({
   },
 
   async run(context, options) {
-    const { engine, rows, train, seed, shuffle } = context;
+    const { engine, rows, train, seed, shuffle, now } = context;
     const plan = sft.plan({ numRows: rows.length, train }, options);
     const steps = plan[0]?.steps ?? 0;
     const loop = new TrainingLoop(context, plan);
     const rates = new LearningRates(train.schedule, 'round', steps);
-    await engine.resetOptimizer();
-    await loop.showAndEvaluate();
-    rates.startRound(steps);
-    for (const { batch, epoch } of batches({
-      items: rows,
-      batch_size: train.batch_size,
-      steps,
-      seed,
-      round: 0,
-      shuffle,
-    })) {
-      const learning_rate = rates.next(train.optimizer.learning_rate);
-      await loop.update({ objective: { name: 'sft' }, rows: batch }, { round: 0, epoch, learning_rate });
+    await loop.beginRound(0);
+    if (loop.state.round_start === null) {
+      await engine.resetOptimizer();
+      await loop.beginSteps();
+    }
+    const batchPlan = { batch_size: train.batch_size, steps, begin: loop.state.batches, seed, round: 0, shuffle };
+    for await (const { batch, epoch, waited } of batches(rows, batchPlan, now)) {
+      const { batches: done } = loop.state;
+      const learning_rate = rates.at(train.optimizer.learning_rate, { ofRound: done, ofRun: done }, steps);
+      await loop.update({ objective: { name: 'sft' }, rows: batch }, { epoch, learning_rate, waited });
     }
     await loop.showAndEvaluate();
   },

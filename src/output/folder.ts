@@ -8,7 +8,20 @@ import { onDisk } from '../common/on_disk.js';
 import { writeWholeFile } from '../common/whole_file.js';
 
 /** What a run may leave at the top of its folder; overwrite removes these and nothing else. */
-const ENTRIES = ['recipe.yaml', 'plan.json', 'metrics.jsonl', 'rounds', 'samples', 'checkpoints', 'final'] as const;
+const ENTRIES = [
+  'recipe.yaml',
+  'plan.json',
+  'environment.json',
+  'metrics.jsonl',
+  'report.html',
+  'rounds',
+  'samples',
+  'failed',
+  'checkpoints',
+  'final',
+] as const;
+/** TensorBoard finds event files by this beginning of their names. */
+const EVENTS = 'events.out.tfevents.';
 
 export class RunFolder {
   constructor(readonly path: string) {}
@@ -25,9 +38,38 @@ export class RunFolder {
     return join(this.path, 'metrics.jsonl');
   }
 
-  /** What round `round` trained against. */
+  /** Versions, machine and settings that the run found. */
+  get environment(): string {
+    return join(this.path, 'environment.json');
+  }
+
+  /** The metrics for TensorBoard; started: seconds since 1970. */
+  events(started: number): string {
+    return join(this.path, `${EVENTS}${Math.floor(started)}.gleaner`);
+  }
+
+  get report(): string {
+    return join(this.path, 'report.html');
+  }
+
+  /** Held by the process that writes here. */
+  get lock(): string {
+    return join(this.path, 'lock');
+  }
+
+  /** What the policy wrote in round `round`. */
   generations(round: number): string {
     return join(this.path, 'rounds', String(round), 'generations.arrow');
+  }
+
+  /** The pairs that round `round` trains on. */
+  pairs(round: number): string {
+    return join(this.path, 'rounds', String(round), 'pairs.arrow');
+  }
+
+  /** The batch of a step at which the run gave up. */
+  failedBatch(step: number): string {
+    return join(this.path, 'failed', `step-${step}.jsonl`);
   }
 
   /** Answers to held-out prompts after `step` steps. */
@@ -40,10 +82,15 @@ export class RunFolder {
     return join(this.path, 'final');
   }
 
-  /** The model as it was after `step` steps, a Hugging Face folder. */
-  checkpointPolicy(step: number): string {
-    return join(this.path, 'checkpoints', `step-${step}`, 'policy');
+  get checkpoints(): string {
+    return join(this.path, 'checkpoints');
   }
+}
+
+/** Whether a run has left something in the folder. */
+export async function holdsRun(path: string): Promise<boolean> {
+  const info = await stat(path).catch(() => undefined);
+  return info?.isDirectory() === true && (await entriesOfRun(path)).length > 0;
 }
 
 /** Throws where the folder holds a run already, unless that may be overwritten. Touches nothing. */
@@ -56,7 +103,7 @@ export async function checkRunFolder(path: string, { overwrite }: { overwrite: b
     throw new GleanerError(
       'ERR_GLEANER_USAGE',
       `output folder ${path} holds a run already: ${found.join(', ')}`,
-      'Choose another output, or pass --overwrite to replace that run.',
+      'Choose another output, pass --resume to go on with that run, or --overwrite to replace it.',
     );
   }
 }
@@ -67,7 +114,7 @@ export async function checkInputsSurvive(path: string, inputs: readonly string[]
   const folder = await real(path);
   for (const input of inputs) {
     const [top = ''] = relative(folder, await real(input)).split(sep);
-    if (ENTRIES.some((entry) => entry === top)) {
+    if (ENTRIES.some((entry) => entry === top) || top.startsWith(EVENTS)) {
       throw new GleanerError(
         'ERR_GLEANER_USAGE',
         `${input} belongs to the run in ${path}, which --overwrite would remove`,
@@ -77,14 +124,21 @@ export async function checkInputsSurvive(path: string, inputs: readonly string[]
   }
 }
 
-/** Makes the folder ready for a new run; what an earlier one left is removed only with overwrite. */
-export async function openRunFolder(path: string, options: { overwrite: boolean }): Promise<RunFolder> {
-  await checkRunFolder(path, options);
+/** Makes the folder ready: a new run finds it empty of what an earlier one left. */
+export async function openRunFolder(path: string, { empty }: { empty: boolean }): Promise<RunFolder> {
   await onDisk(path, async () => {
     await makeFolder(path);
+    if (!empty) return;
     for (const name of await entriesOfRun(path)) await rm(join(path, name), { recursive: true });
   });
   return new RunFolder(path);
+}
+
+/** The run's event file; undefined: it has none. */
+export async function findEvents(path: string): Promise<string | undefined> {
+  const names = (await readdir(path)).filter((name) => name.startsWith(EVENTS)).sort();
+  const [first] = names;
+  return first === undefined ? undefined : join(path, first);
 }
 
 /** Writes beside the name, then renames: a reader sees the whole file or none. */
@@ -96,6 +150,6 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
 }
 
 async function entriesOfRun(path: string): Promise<string[]> {
-  const names = new Set(await readdir(path));
-  return ENTRIES.filter((name) => names.has(name));
+  const known = new Set<string>(ENTRIES);
+  return (await readdir(path)).filter((name) => known.has(name) || name.startsWith(EVENTS)).sort();
 }

@@ -2,30 +2,41 @@
 
 import type { Engine } from '../engine/engine.js';
 import type { GeneratedRow, GenerateOptions, GeneratePrompt, Trainer } from '../engine/types.js';
+import type { SamplingPlace } from './run_rounds.js';
 
 export interface SamplingProgress {
   /** Answers that are complete, and asked for. */
   done: number;
   total: number;
-  /** Tokens sampled so far. */
+  /** Tokens sampled so far, of the answers that are under way together. */
   tokens: number;
 }
 
 export interface Monitor {
   batch_size: number | undefined;
   onSampling?: ((progress: SamplingProgress) => void) | undefined;
+  /** Of a round, of which the answers asked for are a part. */
+  place(): SamplingPlace | undefined;
+  /** A step has changed the weights. */
+  onMoved(): void;
 }
 
-export function monitored(engine: Engine, { batch_size, onSampling }: Monitor): Trainer {
+export function monitored(engine: Engine, monitor: Monitor): Trainer {
   return {
     score: (rows, options) => engine.score(rows, options),
-    update: (batch, step) => engine.update(batch, step),
+    async update(batch, step) {
+      const result = await engine.update(batch, step);
+      if (!result.skipped) monitor.onMoved();
+      return result;
+    },
     resetOptimizer: () => engine.resetOptimizer(),
     withInitialWeights: (work) => engine.withInitialWeights(work),
     markRound: () => engine.markRound(),
     withRoundWeights: (work) => engine.withRoundWeights(work),
-    generate: (prompts, options) =>
-      generate(engine, prompts, { ...(batch_size === undefined ? {} : { batch_size }), ...options }, onSampling),
+    generate(prompts, options) {
+      const { batch_size } = monitor;
+      return generate(engine, prompts, { ...(batch_size === undefined ? {} : { batch_size }), ...options }, monitor);
+    },
   };
 }
 
@@ -33,22 +44,25 @@ async function generate(
   engine: Engine,
   prompts: readonly GeneratePrompt[],
   options: GenerateOptions,
-  onSampling: Monitor['onSampling'],
+  { onSampling, place }: Monitor,
 ): Promise<GeneratedRow[]> {
   if (!onSampling) return engine.generate(prompts, options);
+  const { kept, total } = place() ?? { kept: 0, total: prompts.length };
   const ends = new Set(options.eos_token_ids);
   let done = 0;
   let tokens = 0;
-  onSampling({ done, total: prompts.length, tokens });
+  const tell = () => onSampling({ done: kept + done, total, tokens });
+  tell();
   const rows = await engine.generate(prompts, {
     ...options,
     onToken({ token, position }) {
       ++tokens;
       if (ends.has(token) || position + 1 === options.max_new_tokens) ++done;
-      onSampling({ done, total: prompts.length, tokens });
+      tell();
       return undefined;
     },
   });
-  onSampling({ done: prompts.length, total: prompts.length, tokens });
+  done = prompts.length;
+  tell();
   return rows;
 }

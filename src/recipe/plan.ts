@@ -3,6 +3,7 @@
 
 import { freemem } from 'node:os';
 import { GleanerError } from '../common/errors.js';
+import type { TokenSource } from '../data/row_source.js';
 import { Engine, engineInfo } from '../engine/engine.js';
 import type { MemoryPlan, PlanSettings, TokenRow } from '../engine/types.js';
 import type { PlannedRound } from '../methods/method.js';
@@ -60,23 +61,32 @@ function answersHeldOut({ data, evaluation }: Recipe): boolean {
   return data.eval !== null && evaluation.samples > 0;
 }
 
-/** Sizes of rows that are there. */
-export function sizesOf(recipe: Recipe, rows: readonly TokenRow[], held_out: readonly TokenRow[]): DataSizes {
-  const room = (row: TokenRow) =>
-    Math.min(recipe.generation.max_new_tokens, recipe.data.max_length - row.prompt_ids.length) + 1;
+/** Sizes of rows that are there; their lengths are known without reading them. */
+export function sizesOf(recipe: Recipe, rows: TokenSource, held_out: readonly TokenRow[]): DataSizes {
   const { pairs } = chosenMethod(recipe);
-  const answer = (row: TokenRow) => (pairs ? Math.max(0, room(row)) : 0);
-  const all = [...rows, ...held_out];
-  const most = (of: readonly TokenRow[], size: (row: TokenRow) => number) =>
-    of.reduce((largest, row) => Math.max(largest, size(row)), 1);
-  return {
+  const { max_length } = recipe.data;
+  const answer = (prompt: number) =>
+    pairs ? Math.max(0, Math.min(recipe.generation.max_new_tokens, max_length - prompt) + 1) : 0;
+  const sizes: DataSizes = {
     rows: rows.length,
     held_out_rows: held_out.length,
-    tokens: rows.reduce((sum, row) => sum + row.prompt_ids.length + row.response_ids.length, 0),
-    longest_sequence: most(all, (row) => row.prompt_ids.length + Math.max(row.response_ids.length, answer(row))),
-    longest_tree: most(rows, (row) => row.prompt_ids.length + row.response_ids.length + answer(row)),
-    longest_prompt: most(all, (row) => row.prompt_ids.length),
+    tokens: 0,
+    longest_sequence: 1,
+    longest_tree: 1,
+    longest_prompt: 1,
   };
+  const take = (prompt: number, response: number) => {
+    sizes.longest_sequence = Math.max(sizes.longest_sequence, prompt + Math.max(response, answer(prompt)));
+    sizes.longest_prompt = Math.max(sizes.longest_prompt, prompt);
+  };
+  for (let row = 0; row < rows.length; ++row) {
+    const [prompt = 0, response = 0] = [rows.prompt_lengths[row], rows.response_lengths[row]];
+    take(prompt, response);
+    sizes.tokens = (sizes.tokens ?? 0) + prompt + response;
+    sizes.longest_tree = Math.max(sizes.longest_tree, prompt + response + answer(prompt));
+  }
+  for (const { prompt_ids, response_ids } of held_out) take(prompt_ids.length, response_ids.length);
+  return sizes;
 }
 
 /** The most that the recipe's limits allow, for a plan without the data. */
@@ -92,6 +102,9 @@ export function sizesWithoutData(recipe: Recipe): DataSizes {
     longest_prompt: max_length - 1,
   };
 }
+
+/** Sizes that change the last bits of a sum: a resumed run keeps those that it began with. */
+export type BatchSizes = Pick<RunPlan, 'micro_batch_tokens' | 'activations'>;
 
 export function planRun(recipe: Recipe, description: ModelDescription, sizes: DataSizes): RunPlan {
   const { spec } = description;

@@ -1,8 +1,10 @@
 // From a recipe to what a run stands on: the model's description, the tokenizer, the demonstrations as ids.
 
+import { createHash } from 'node:crypto';
 import { GleanerError } from '../common/errors.js';
 import type { Log } from '../common/log.js';
 import { readRows } from '../data/readers.js';
+import { MemoryRows, type TokenSource } from '../data/row_source.js';
 import { RowTokenizer, type TokenizeCounts } from '../data/tokenize.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import type { TokenRow } from '../engine/types.js';
@@ -25,7 +27,7 @@ export interface PreparedModel {
 }
 
 export interface PreparedData {
-  rows: TokenRow[];
+  rows: TokenSource;
   held_out: TokenRow[];
   counts: TokenizeCounts;
   held_out_counts: TokenizeCounts | undefined;
@@ -80,7 +82,7 @@ export async function prepareData(recipe: Recipe, model: PreparedModel, log: Log
   if (held) sayCounts(log, 'evaluation data', held.tokenizer.counts);
   const fitter = train.tokenizer;
   return {
-    rows: train.rows,
+    rows: inMemory(train.rows),
     held_out: held?.rows ?? [],
     counts: train.tokenizer.counts,
     held_out_counts: held?.tokenizer.counts,
@@ -111,6 +113,20 @@ async function tokenized(
     if (ids) rows.push(ids);
   }
   return { rows, tokenizer };
+}
+
+function inMemory(rows: readonly TokenRow[]): TokenSource {
+  const hash = createHash('sha256');
+  for (const { id, prompt_ids, response_ids } of rows)
+    hash
+      .update(`${id}\0${prompt_ids.length} `)
+      .update(Int32Array.from(prompt_ids))
+      .update(Int32Array.from(response_ids));
+  return Object.assign(new MemoryRows(rows), {
+    prompt_lengths: Int32Array.from(rows, (row) => row.prompt_ids.length),
+    response_lengths: Int32Array.from(rows, (row) => row.response_ids.length),
+    fingerprint: hash.digest('hex'),
+  });
 }
 
 function sayCounts(log: Log, what: string, counts: TokenizeCounts): void {

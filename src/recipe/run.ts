@@ -1,18 +1,34 @@
 // A recipe, run: data and model come in, a Context is built and handed to the method, what the method reports goes to the run's folder.
 
-import { rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { type Log, silent } from '../common/log.js';
-import { Engine } from '../engine/engine.js';
+import { version } from '../common/version.js';
+import { Engine, engineInfo } from '../engine/engine.js';
 import { abortError } from '../engine/native_error.js';
-import type { Context, Generation, Metrics, RunOutput } from '../methods/method.js';
-import { checkInputsSurvive, checkRunFolder, openRunFolder, type RunFolder, writeWhole } from '../output/folder.js';
-import { writeGenerations } from '../output/generations.js';
-import { MetricsFile } from '../output/metrics.js';
+import type { Context, Metrics } from '../methods/method.js';
+import { isFile } from '../models/config.js';
+import {
+  checkInputsSurvive,
+  checkRunFolder,
+  findEvents,
+  holdsRun,
+  openRunFolder,
+  RunFolder,
+  writeWhole,
+} from '../output/folder.js';
+import { Lock } from '../output/lock.js';
+import { MetricsFile, readMetrics } from '../output/metrics.js';
+import { RoundFiles } from '../output/round_store.js';
+import { EventFile } from '../output/tensorboard.js';
+import { modelFingerprint } from './fingerprint.js';
 import { monitored, type SamplingProgress } from './monitored.js';
 import { chosenMethod, planRun, type RunPlan, requireFit, sizesOf } from './plan.js';
-import { type PreparedModel, prepareData, prepareModel } from './prepare.js';
+import { prepareData, prepareModel } from './prepare.js';
 import { checkRecipe, recipeText } from './read.js';
+import { checkSameInputs, checkSameRecipe, findResumePoint, type ResumePoint } from './resume.js';
+import { answerOf, Output } from './run_output.js';
+import { RunRounds } from './run_rounds.js';
 import type { Recipe, RecipeInput } from './schema.js';
 
 /** A prompt and an answer as text, for a reward of the caller's. */
@@ -35,6 +51,8 @@ export interface RunOptions {
   signal?: AbortSignal | undefined;
   /** Replaces a run that the output folder holds. */
   overwrite?: boolean | undefined;
+  /** Goes on with the run that the output folder holds, bit by bit as if it had never ended; where there is none, begins one. */
+  resume?: boolean | undefined;
 }
 
 export interface RunResult {
@@ -47,11 +65,12 @@ export interface RunResult {
   metrics: Readonly<Record<string, number>>;
 }
 
-const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
-
-/** What the error of a run that was aborted or failed carries: where the policy was saved, if a step had been done. */
+/** What the error of a run that was aborted or failed carries. */
 export interface Interruption {
+  /** Where the policy was saved, if a step had been done. */
   checkpoint: string | undefined;
+  /** The run's folder, with which --resume goes on. */
+  output: string;
 }
 
 /**
@@ -61,15 +80,19 @@ export interface Interruption {
 export async function run(input: RecipeInput | Recipe, options: RunOptions = {}): Promise<RunResult> {
   const recipe = checkRecipe(input);
   const log = options.log ?? silent;
-  const overwrite = options.overwrite ?? false;
-  await checkRunFolder(recipe.output, { overwrite }); // before the long work
-  if (overwrite) await checkInputsSurvive(recipe.output, inputsOf(recipe));
+  const resumes = (options.resume ?? false) && (await holdsRun(recipe.output));
+  await using _held = resumes ? await Lock.take(new RunFolder(recipe.output).lock) : undefined;
+  const point = await whereToBegin(recipe, options, resumes, log);
+
   const model = await prepareModel(recipe);
   const data = await prepareData(recipe, model, log);
-  const plan = planRun(recipe, model.description, sizesOf(recipe, data.rows, data.held_out));
+  const fingerprints = { data: data.rows.fingerprint, model: await modelFingerprint(recipe.model, recipe.init) };
+  if (point) checkSameInputs(point, fingerprints, recipe, log);
+  const plan = planRun(withSizesOf(recipe, point), model.description, sizesOf(recipe, data.rows, data.held_out));
   requireFit(plan);
   options.onPlan?.(plan);
   if (options.signal?.aborted) throw abortError(options.signal.reason);
+  if (resumes && (await isFolder(new RunFolder(recipe.output).final))) return finished(recipe, plan, log);
 
   await using engine = await Engine.load(recipe.model, {
     threads: plan.threads,
@@ -78,22 +101,41 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
     init: recipe.init,
     seed: recipe.seed,
   });
-  const { optimizer } = recipe.train;
   await engine.prepareTraining({
-    optimizer,
+    optimizer: recipe.train.optimizer,
     activations: plan.activations,
     micro_batch_tokens: plan.micro_batch_tokens,
     max_length: plan.data.longest_sequence,
   });
+  if (point) await restore(engine, point);
 
-  const folder = await openRunFolder(recipe.output, { overwrite });
+  const folder = await openRunFolder(recipe.output, { empty: !resumes });
+  await using _lock = resumes ? undefined : await Lock.take(folder.lock);
   await writeWhole(folder.recipe, recipeText(recipe));
   await writeWhole(folder.plan, `${JSON.stringify(plan, null, 2)}\n`);
-  await using metrics = await MetricsFile.create(folder.metrics);
-  const output = new Output(recipe, folder, metrics, engine, model, options);
+  const started = Date.now() / 1000;
+  await writeWhole(folder.environment, `${JSON.stringify(environment(plan, recipe, started), null, 2)}\n`);
+  await using metrics = await MetricsFile.open(folder.metrics, point?.state.metrics_bytes);
+  await using events = recipe.log.tensorboard ? await openEvents(folder, started, point) : undefined;
+  const { isa, micro_batch_tokens, activations } = plan;
+  const standsOn = { ...fingerprints, isa, micro_batch_tokens, activations };
+  const { keeps_round: keepsRound } = chosenMethod(recipe);
+  const output = new Output(
+    { recipe, folder, metrics, events, engine, model, options, standsOn, keepsRound },
+    point?.state,
+  );
+  const key = createHash('sha256')
+    .update(JSON.stringify([fingerprints, keyOf(recipe), isa]))
+    .digest('hex');
+  await using rounds = new RunRounds(new RoundFiles(folder, key), output);
   const { reward } = options;
   const context: Context = {
-    engine: monitored(engine, { batch_size: plan.generation?.batch_size, onSampling: options.onSampling }),
+    engine: monitored(engine, {
+      batch_size: plan.generation?.batch_size,
+      onSampling: options.onSampling,
+      place: () => rounds.sampling,
+      onMoved: () => output.weightsMoved(),
+    }),
     rows: data.rows,
     held_out: data.held_out,
     train: recipe.train,
@@ -105,6 +147,8 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
     max_positions: model.description.spec.max_positions,
     fitPair: data.fitPair,
     reward: reward && (async (generations) => reward(generations.map((row) => answerOf(model, row)))),
+    state: point?.state.run,
+    rounds,
     output,
     now: () => performance.now() / 1000,
     peakBytes: async () => (await engine.memory()).peak_bytes,
@@ -115,82 +159,99 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
     await chosenMethod(recipe).run(context);
   } catch (error) {
     const aborted = options.signal?.aborted ?? false;
-    const save = async () => (output.step > 0 ? await output.saveCheckpoint() : undefined);
-    // After a failure the failure is what matters, should the policy not be savable either.
-    const interruption: Interruption = { checkpoint: await (aborted ? save() : save().catch(() => undefined)) };
+    // After a failure the failure is what matters, should the state not be savable either.
+    const save = () => output.saveReached();
+    const interruption: Interruption = {
+      checkpoint: await (aborted ? save() : save().catch(() => undefined)),
+      output: folder.path,
+    };
     throw Object.assign(aborted ? abortError(options.signal?.reason) : asError(error), interruption);
   }
-  await engine.save(folder.final, { dtype: dtypes[recipe.checkpoint.dtype], files: model.files });
+  await output.saveFinal();
   return { output: folder.path, final: folder.final, steps: output.step, plan, metrics: output.latest };
+}
+
+/** Looks at what the output folder holds, before the long work. undefined: the run begins at its first step. */
+async function whereToBegin(
+  recipe: Recipe,
+  options: RunOptions,
+  resumes: boolean,
+  log: Log,
+): Promise<ResumePoint | undefined> {
+  const overwrite = options.overwrite ?? false;
+  if (!resumes) {
+    await checkRunFolder(recipe.output, { overwrite });
+    if (overwrite) await checkInputsSurvive(recipe.output, inputsOf(recipe));
+    if (options.resume) log.info(`${recipe.output} holds no run: it begins`);
+    return undefined;
+  }
+  const folder = new RunFolder(recipe.output);
+  await checkSameRecipe(folder, recipe, log);
+  const point = await findResumePoint(folder, log);
+  log.info(
+    point
+      ? `going on with the run in ${recipe.output} after step ${point.state.run.step}`
+      : `the run in ${recipe.output} has no checkpoint: it begins again at its first step`,
+  );
+  return point;
+}
+
+/** Sums keep their last bits only in micro-batches of the same size. */
+function withSizesOf(recipe: Recipe, point: ResumePoint | undefined): Recipe {
+  if (!point) return recipe;
+  const { micro_batch_tokens, activations } = point.state;
+  return { ...recipe, train: { ...recipe.train, micro_batch_tokens, activations } };
+}
+
+async function restore(engine: Engine, { folder, state }: ResumePoint): Promise<void> {
+  if (!state.weights_in_optimizer) await engine.loadWeights(folder.policy);
+  await engine.loadTrainingState(folder.optimizer);
+  if (await isFile(folder.round)) await engine.loadRoundWeights(folder.round);
+}
+
+async function openEvents(folder: RunFolder, started: number, point: ResumePoint | undefined): Promise<EventFile> {
+  const found = await findEvents(folder.path);
+  return EventFile.open(found ?? folder.events(started), { bytes: found ? (point?.state.events_bytes ?? 0) : 0 });
+}
+
+/** A run that had come to its end already. */
+async function finished(recipe: Recipe, plan: RunPlan, log: Log): Promise<RunResult> {
+  const folder = new RunFolder(recipe.output);
+  log.info(`the run in ${recipe.output} is finished`);
+  const metrics: Record<string, number> = Object.assign({}, ...(await readMetrics(folder.metrics)));
+  return { output: folder.path, final: folder.final, steps: metrics.step ?? 0, plan, metrics };
+}
+
+/** What answers of a round depend on. */
+function keyOf({ name, output, threads, memory_limit_bytes, log, checkpoint, evaluation, ...rest }: Recipe): object {
+  return rest;
+}
+
+function environment(plan: RunPlan, recipe: Recipe, started: number): object {
+  const { backend, isa, cpu, cores, memory_bytes } = engineInfo();
+  return {
+    gleaner: version(),
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    cpu,
+    cores,
+    memory_bytes,
+    isa,
+    backend,
+    precision: recipe.precision,
+    threads: plan.threads,
+    started: new Date(started * 1000).toISOString(),
+  };
 }
 
 function inputsOf({ model, tokenizer, data }: Recipe): string[] {
   return [model, tokenizer ?? [], data.train, data.eval ?? []].flat();
 }
 
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
+}
+
 function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
-}
-
-function answerOf({ tokenizer }: PreparedModel, { id, prompt_ids, response_ids }: Generation): Answer {
-  return {
-    id,
-    prompt: tokenizer?.decode(prompt_ids) ?? '',
-    response: tokenizer?.decodeAfter(prompt_ids, response_ids) ?? '',
-  };
-}
-
-/** Where a run's results go: its folder, and the caller's hooks. */
-class Output implements RunOutput {
-  step = 0;
-  latest: Record<string, number> = {};
-  #saved: number[] = [];
-
-  constructor(
-    private readonly recipe: Recipe,
-    private readonly folder: RunFolder,
-    private readonly file: MetricsFile,
-    private readonly engine: Engine,
-    private readonly model: PreparedModel,
-    private readonly options: RunOptions,
-  ) {}
-
-  async metrics(record: Metrics): Promise<void> {
-    const isStep = 'loss' in record;
-    if (isStep) this.step = record.step; // done, whatever becomes of its record
-    this.latest = { ...this.latest, ...record };
-    if (!isStep || record.step % this.recipe.log.every === 0) {
-      await this.file.append(record);
-      this.options.onMetrics?.(record);
-    }
-    if (!isStep) return;
-    const { every } = this.recipe.checkpoint;
-    if (every !== null && record.step % every === 0) await this.saveCheckpoint();
-  }
-
-  async generations(round: number, rows: readonly Generation[]): Promise<void> {
-    await writeGenerations(this.folder.generations(round), this.#withText(rows));
-  }
-
-  async samples(step: number, rows: readonly Generation[]): Promise<void> {
-    const withText = this.#withText(rows);
-    await writeGenerations(this.folder.samples(step), withText);
-    this.options.onSamples?.(step, withText);
-  }
-
-  /** The policy as it is now; the oldest copies beyond checkpoint.keep are removed. */
-  async saveCheckpoint(): Promise<string> {
-    const path = this.folder.checkpointPolicy(this.step);
-    const { dtype, keep } = this.recipe.checkpoint;
-    await this.engine.save(path, { dtype: dtypes[dtype], files: this.model.files });
-    this.#saved = [...this.#saved.filter((step) => step !== this.step), this.step];
-    for (const old of this.#saved.splice(0, Math.max(0, this.#saved.length - keep))) {
-      await rm(dirname(this.folder.checkpointPolicy(old)), { recursive: true, force: true });
-    }
-    return path;
-  }
-
-  #withText(rows: readonly Generation[]) {
-    return rows.map((row) => ({ ...row, ...answerOf(this.model, row) }));
-  }
 }

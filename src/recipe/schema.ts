@@ -68,9 +68,18 @@ const evaluation = z.strictObject({
 });
 
 const checkpoint = z.strictObject({
-  /** Steps between copies of the policy in checkpoints/; null: none. */
-  every: positive.nullable().default(null),
+  /** Steps between checkpoints, from which --resume goes on; one more at the end of each round. null: only when the run is interrupted. */
+  every: positive.nullable().default(200),
+  /** The last so many stay. */
   keep: positive.default(2),
+  /** The checkpoint with the best value of this metric of the evaluation stays too; null: none. */
+  best: z
+    .strictObject({
+      metric: z.string().regex(/^eval\//, 'a name that begins with eval/'),
+      goal: z.enum(['min', 'max']).default('min'),
+    })
+    .nullable()
+    .default(null),
   /** Of the weights in checkpoints/ and final/. */
   dtype: z.enum(['float32', 'float16', 'bfloat16']).default('float32'),
 });
@@ -78,6 +87,8 @@ const checkpoint = z.strictObject({
 const log = z.strictObject({
   /** Steps between lines of metrics.jsonl. */
   every: positive.default(1),
+  /** The metrics as event files for TensorBoard, too. */
+  tensorboard: z.boolean().default(true),
 });
 
 export const recipeSchema = z.strictObject({

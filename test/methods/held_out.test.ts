@@ -21,7 +21,8 @@ suite('eval/logp_gap', (test) => {
       evaluation: { every: null, samples: 2 },
     });
     const heldOut = new HeldOut(context, 1);
-    assert.equal((await heldOut.answer()).generations.length, 2);
-    assert.equal((await heldOut.measure())['eval/logp_gap'], 0);
+    const { generations } = await heldOut.answer();
+    assert.equal(generations.length, 2);
+    assert.equal((await heldOut.measure(generations.map((row) => row.response_ids)))['eval/logp_gap'], 0);
   });
 });

@@ -368,7 +368,7 @@ suite('spin', (test) => {
     assert.deepEqual(sizes, [6, 12, 12]);
     assert.deepEqual(
       engine.calls.filter((call) => call.startsWith('score')),
-      ['score 6', 'score 18', 'score 18'],
+      ['score 6', 'score 12', 'score 6', 'score 12', 'score 6'],
     );
   });
 

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { batches, capRounds, chunkBounds, numSteps } from '../../src/methods/rounds.js';
+import { MemoryRows } from '../../src/data/row_source.js';
+import { type BatchPlan, batches } from '../../src/methods/batches.js';
+import { capRounds, chunkBounds, numSteps } from '../../src/methods/rounds.js';
 import { suite } from '../support/suite.js';
 
 suite('rounds', (test) => {
@@ -28,10 +30,15 @@ suite('rounds', (test) => {
     assert.equal(chunkBounds(3, 4, 'all').length, 4);
   });
 
-  test('every epoch visits each item once, in an order of its own; the last batch may be small', () => {
+  test('every epoch visits each item once, in an order of its own; the last batch may be small', async () => {
     const items = [...Array(10).keys()];
-    const plan = { items, batch_size: 4, steps: 6, seed: 3, round: 0, shuffle: true };
-    const all = [...batches(plan)];
+    const plan = { batch_size: 4, steps: 6, begin: 0, seed: 3, round: 0, shuffle: true };
+    const collect = async (some: BatchPlan) => {
+      const found: { batch: number[]; epoch: number }[] = [];
+      for await (const { batch, epoch } of batches(new MemoryRows(items), some, () => 0)) found.push({ batch, epoch });
+      return found;
+    };
+    const all = await collect(plan);
     assert.deepEqual(
       all.map(({ batch }) => batch.length),
       [4, 4, 2, 4, 4, 2],
@@ -47,10 +54,11 @@ suite('rounds', (test) => {
       all.map(({ epoch }) => epoch),
       [0.4, 0.8, 1, 1.4, 1.8, 2],
     );
-    assert.deepEqual([...batches(plan)], all);
-    assert.notDeepEqual([...batches({ ...plan, round: 1 })], all);
+    assert.deepEqual(await collect(plan), all);
+    for (let begin = 1; begin <= 6; ++begin) assert.deepEqual(await collect({ ...plan, begin }), all.slice(begin));
+    assert.notDeepEqual(await collect({ ...plan, round: 1 }), all);
     assert.deepEqual(
-      [...batches({ ...plan, shuffle: false })].flatMap(({ batch }) => batch),
+      (await collect({ ...plan, shuffle: false })).flatMap(({ batch }) => batch),
       [...items, ...items],
     );
   });

@@ -11,7 +11,14 @@ import { run } from '../../src/recipe/run.js';
 import { assertRejects, suite } from '../support/suite.js';
 import { tinyRun } from '../support/tiny_run.js';
 
-const TIMES = new Set(['tokens_per_second', 'time/update', 'time/generation', 'time/evaluation', 'memory/peak_bytes']);
+const TIMES = new Set([
+  'tokens_per_second',
+  'time/update',
+  'time/data',
+  'time/generation',
+  'time/evaluation',
+  'memory/peak_bytes',
+]);
 
 function metricsOf(path: string): Record<string, number>[] {
   const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
@@ -50,7 +57,19 @@ suite('a run', (test) => {
       const table = tableFromIPC(readFileSync(tiny.path('run', 'rounds', `${round}`, 'generations.arrow')));
       assert.deepEqual(
         table.schema.fields.map((field) => field.name),
-        ['id', 'prompt_ids', 'response_ids', 'logprob', 'finish_reason', 'prompt', 'response'],
+        [
+          'id',
+          'prompt',
+          'response',
+          'demonstration',
+          'index',
+          'prompt_ids',
+          'response_ids',
+          'demonstration_ids',
+          'token_logprobs',
+          'logprob',
+          'finish_reason',
+        ],
       );
       assert.equal(table.numRows, 12);
       assert.ok((table.getChild('response_ids')?.get(0)?.length ?? 0) > 0);
@@ -58,7 +77,7 @@ suite('a run', (test) => {
     assert.deepEqual(readdirSync(tiny.path('run', 'samples')).sort(), ['step-0.arrow', 'step-3.arrow', 'step-6.arrow']);
     assert.deepEqual((await readRecipe(tiny.path('run', 'recipe.yaml'))).irft.rounds, 2);
     assert.ok((await weightsOf(result.final)).size > 10);
-    assert.ok(!existsSync(tiny.path('run', 'checkpoints')));
+    assert.deepEqual(readdirSync(tiny.path('run', 'checkpoints')), ['step-3']); // the edge of a round
   });
 
   test('is the same twice and with any number of threads, to the bit', async () => {

@@ -1,12 +1,40 @@
 // A Context for tests of methods, around a tabular policy or a small real engine: lists keep what was reported.
 
+import { MemoryRows, type TokenSource } from '../../src/data/row_source.js';
 import type { TokenRow, Trainer } from '../../src/engine/types.js';
-import type { Context, Generation, Metrics, TrainSettings } from '../../src/methods/method.js';
+import type { Context, Generation, Metrics, RoundPair, RoundRows, TrainSettings } from '../../src/methods/method.js';
+import type { RunState } from '../../src/methods/state.js';
 
 export interface TestContext extends Context {
   records: Metrics[];
+  /** Generations by round. */
   written: Map<number, readonly Generation[]>;
+  /** Where the run could have gone on from. */
+  states: RunState[];
   said: string[];
+}
+
+/** Rows in memory as a source. */
+export function tokenSource(rows: readonly TokenRow[]): TokenSource {
+  const source = new MemoryRows(rows);
+  return Object.assign(source, {
+    prompt_lengths: Int32Array.from(rows, (row) => row.prompt_ids.length),
+    response_lengths: Int32Array.from(rows, (row) => row.response_ids.length),
+    fingerprint: 'memory',
+  });
+}
+
+/** Rows of a round in a map of the test's. */
+function kept<Row>(into: Map<number, readonly Row[]>, round: number): RoundRows<Row> {
+  const rows: Row[] = [];
+  into.set(round, rows);
+  return {
+    length: 0,
+    async append(group) {
+      rows.push(...group);
+    },
+    finish: async () => new MemoryRows(rows),
+  };
 }
 
 export interface ContextOptions extends Partial<Omit<Context, 'train' | 'engine'>> {
@@ -20,11 +48,13 @@ export function methodContext(
 ): TestContext {
   const records: Metrics[] = [];
   const written = new Map<number, readonly Generation[]>();
+  const pairs = new Map<number, readonly RoundPair[]>();
+  const states: RunState[] = [];
   const said: string[] = [];
   let seconds = 0;
   return {
     engine,
-    rows,
+    rows: tokenSource(rows),
     held_out: [],
     train: {
       batch_size: 4,
@@ -47,13 +77,19 @@ export function methodContext(
       generated_ids: response_ids,
       as_sampled: true,
     }),
+    rounds: {
+      generations: async (round) => kept(written, round),
+      pairs: async (round) => kept(pairs, round),
+      openPairs: async (round) => new MemoryRows(pairs.get(round) ?? []),
+    },
     output: {
       async metrics(record) {
         records.push(record);
       },
-      async generations(round, generations) {
-        written.set(round, generations);
+      async reached(state) {
+        states.push(state);
       },
+      async failedBatch() {},
       async samples() {},
     },
     now: () => (seconds += 0.5),
@@ -61,6 +97,7 @@ export function methodContext(
     log: { info: (message) => said.push(message), warn: (message) => said.push(`warning: ${message}`) },
     records,
     written,
+    states,
     said,
     ...rest,
   };
