@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { type ErrorCode, GleanerError } from '../common/errors.js';
 import { doctorCommand } from './doctor.js';
 import { generateCommand } from './generate.js';
+import { reportCommand } from './report.js';
 import { scoreCommand } from './score.js';
 import { endWithReader, say, sayError } from './terminal.js';
 import { trainCommand } from './train.js';
@@ -46,7 +47,13 @@ async function main(): Promise<void> {
     .exitOverride()
     .showSuggestionAfterError()
     .configureHelp({ helpWidth: 100 });
-  for (const command of [trainCommand(signal), generateCommand(signal), scoreCommand(signal), doctorCommand()]) {
+  for (const command of [
+    trainCommand(signal),
+    generateCommand(signal),
+    scoreCommand(signal),
+    reportCommand(),
+    doctorCommand(),
+  ]) {
     program.addCommand(command.exitOverride());
   }
   program.addHelpText(

@@ -8,7 +8,18 @@ import { onDisk } from '../common/on_disk.js';
 import { writeWholeFile } from '../common/whole_file.js';
 
 /** What a run may leave at the top of its folder; overwrite removes these and nothing else. */
-const ENTRIES = ['recipe.yaml', 'plan.json', 'metrics.jsonl', 'rounds', 'samples', 'checkpoints', 'final'] as const;
+const ENTRIES = [
+  'recipe.yaml',
+  'plan.json',
+  'environment.json',
+  'metrics.jsonl',
+  'warnings.jsonl',
+  'report.html',
+  'rounds',
+  'samples',
+  'checkpoints',
+  'final',
+] as const;
 
 export class RunFolder {
   constructor(readonly path: string) {}
@@ -25,6 +36,20 @@ export class RunFolder {
     return join(this.path, 'metrics.jsonl');
   }
 
+  /** The machine and the versions that a run ran with. */
+  get environment(): string {
+    return join(this.path, 'environment.json');
+  }
+
+  /** What was warned of, one object a line. */
+  get warnings(): string {
+    return join(this.path, 'warnings.jsonl');
+  }
+
+  get report(): string {
+    return join(this.path, 'report.html');
+  }
+
   /** What round `round` trained against. */
   generations(round: number): string {
     return join(this.path, 'rounds', String(round), 'generations.arrow');
@@ -33,6 +58,16 @@ export class RunFolder {
   /** Answers to held-out prompts after `step` steps. */
   samples(step: number): string {
     return join(this.path, 'samples', `step-${step}.arrow`);
+  }
+
+  /** Rounds whose generations are there, in order. */
+  rounds(): Promise<number[]> {
+    return numbersIn(join(this.path, 'rounds'), /^(\d+)$/);
+  }
+
+  /** Steps whose samples are there, in order. */
+  sampleSteps(): Promise<number[]> {
+    return numbersIn(join(this.path, 'samples'), /^step-(\d+)\.arrow$/);
   }
 
   /** The trained model, a Hugging Face folder. */
@@ -98,4 +133,12 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
 async function entriesOfRun(path: string): Promise<string[]> {
   const names = new Set(await readdir(path));
   return ENTRIES.filter((name) => names.has(name));
+}
+
+async function numbersIn(folder: string, pattern: RegExp): Promise<number[]> {
+  const names = await readdir(folder).catch(() => []);
+  return names
+    .flatMap((name) => pattern.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
 }
