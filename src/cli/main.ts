@@ -1,12 +1,12 @@
 // The command line: which commands there are, and what their end means for the exit code. 0 done; 1 the work failed; 2 bad usage, recipe or
 // input; 130 interrupted.
 
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { z } from 'zod';
 import { type ErrorCode, GleanerError } from '../common/errors.js';
+import { version } from '../common/version.js';
 import { doctorCommand } from './doctor.js';
 import { generateCommand } from './generate.js';
+import { reportCommand } from './report.js';
 import { scoreCommand } from './score.js';
 import { endWithReader, say, sayError } from './terminal.js';
 import { trainCommand } from './train.js';
@@ -18,11 +18,6 @@ const users: ReadonlySet<ErrorCode> = new Set([
   'ERR_GLEANER_USAGE',
   'ERR_GLEANER_MEMORY',
 ]);
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
-}
 
 /** Ctrl-C and a polite kill end the work at the next safe point; a second one ends it at once. */
 function interruption(): AbortSignal {
@@ -46,7 +41,13 @@ async function main(): Promise<void> {
     .exitOverride()
     .showSuggestionAfterError()
     .configureHelp({ helpWidth: 100 });
-  for (const command of [trainCommand(signal), generateCommand(signal), scoreCommand(signal), doctorCommand()]) {
+  for (const command of [
+    trainCommand(signal),
+    generateCommand(signal),
+    scoreCommand(signal),
+    reportCommand(),
+    doctorCommand(),
+  ]) {
     program.addCommand(command.exitOverride());
   }
   program.addHelpText(
@@ -68,11 +69,14 @@ function exitCodeOf(error: unknown): number {
     error instanceof Error && 'checkpoint' in error && typeof error.checkpoint === 'string'
       ? error.checkpoint
       : undefined;
+  const next = error instanceof Error && 'next' in error && typeof error.next === 'string' ? error.next : undefined;
   if (error instanceof Error && error.name === 'AbortError') {
     say(checkpoint === undefined ? 'interrupted' : `interrupted; the policy as it was then: ${checkpoint}`);
+    if (next !== undefined) say(next);
     return 130;
   }
   sayError(error);
   if (checkpoint !== undefined) say(`the policy as it was then: ${checkpoint}`);
+  if (next !== undefined) say(next);
   return error instanceof GleanerError && users.has(error.code) ? 2 : 1;
 }

@@ -70,6 +70,8 @@ export class Progress {
   #bar: SingleBar | undefined;
   #stage = '';
   #started = 0;
+  /** What was done when the stage was first heard of: a run that goes on does not begin at 0. */
+  #from = 0;
   #saidAt = 0;
 
   /** quiet: no progress at all. */
@@ -90,10 +92,12 @@ export class Progress {
       this.#end();
       this.#stage = stage;
       this.#started = this.#saidAt = now;
+      this.#from = done;
     }
     const finished = done >= total;
+    const since = done - this.#from;
     const rest =
-      done > 0 && !finished && Number.isFinite(total) ? ((now - this.#started) / done) * (total - done) : undefined;
+      since > 0 && !finished && Number.isFinite(total) ? ((now - this.#started) / since) * (total - done) : undefined;
     const left = rest === undefined ? '' : `${duration(rest)} left`;
     if (process.stderr.isTTY) {
       this.#draw(done, total, `${left}  ${detail}`);

@@ -1,24 +1,30 @@
 // gleaner train: runs a recipe, or prints its plan.
 
 import { Command } from 'commander';
+import { GleanerError, messageOf } from '../common/errors.js';
+import type { Metrics } from '../methods/method.js';
+import { RunFolder } from '../output/folder.js';
 import { dryRun } from '../recipe/dry_run.js';
 import type { RunPlan } from '../recipe/plan.js';
-import { gigabytes } from '../recipe/plan.js';
 import { readRecipe, recipeText } from '../recipe/read.js';
 import { type Answer, type RunResult, run } from '../recipe/run.js';
 import type { Recipe } from '../recipe/schema.js';
+import { writeReport } from '../report/report.js';
+import { describePlan, oneLine } from './plan_text.js';
 import { list, Progress, print, printJson, say, table } from './terminal.js';
 
 interface Arguments {
   set: string[];
   dryRun?: true;
   overwrite?: true;
+  resume?: true;
   json?: true;
 }
 
 const HELP = `
-Example:
+Examples:
   gleaner train examples/stories/irft.yaml --set train.max_steps=100 --set output=runs/short
+  gleaner train examples/stories/irft.yaml --resume
 
 RECIPE is YAML; docs/recipes.md lists its keys. Paths in it are relative to the folder where the command runs.`;
 
@@ -33,13 +39,16 @@ export function trainCommand(signal: AbortSignal): Command {
       [],
     )
     .option('--dry-run', 'print the plan (rows, tokens, steps, memory) and stop')
+    .option('--resume', 'go on with the run that the output folder holds, bit by bit as if it had never ended')
     .option('--overwrite', 'replace the run that the output folder holds')
     .option('--json', 'one JSON object on stdout')
     .addHelpText('after', HELP)
     .action(async (path: string, options: Arguments) => {
+      if (options.resume && options.overwrite)
+        throw new GleanerError('ERR_GLEANER_USAGE', '--resume and --overwrite were both given', 'Give one of the two.');
       const recipe = await readRecipe(path, options.set);
       if (options.dryRun) await showPlan(recipe, options.json ?? false);
-      else await train(recipe, options, signal);
+      else await train(path, recipe, options, signal);
     });
 }
 
@@ -56,119 +65,118 @@ async function showPlan(recipe: Recipe, json: boolean): Promise<void> {
     print(`\nThis run does not fit here: it needs ${plan.does_not_fit.needs}. ${plan.does_not_fit.advice}`);
 }
 
-async function train(recipe: Recipe, { overwrite, json }: Arguments, signal: AbortSignal): Promise<void> {
+async function train(path: string, recipe: Recipe, options: Arguments, signal: AbortSignal): Promise<void> {
   const progress = new Progress();
-  const before = new Map<string, number>();
-  let steps = 0;
+  const shown = new TrainingDisplay(progress);
   let result: RunResult;
   try {
+    const { overwrite, resume } = options;
     result = await run(recipe, {
       signal,
       overwrite,
+      resume,
       log: progress.log,
       onPlan: (plan) => {
-        steps = plan.steps ?? 0;
+        shown.plan = plan;
         say(oneLine(recipe, plan));
       },
       onSampling: ({ done, total, tokens }) => progress.update('generation', done, total, `${tokens} tokens`),
-      onMetrics: (record) => {
-        if ('loss' in record) {
-          const margin = record['rewards/margins'];
-          const detail = `loss ${fixed(record.loss)}${margin === undefined ? '' : `  margin ${fixed(margin)}`}  ${Math.round(record.tokens_per_second ?? 0)} tokens/s`;
-          progress.update('training', record.step, steps, detail);
-        }
-        const held = record['eval/loss'];
-        if (held !== undefined) {
-          const gap = record['eval/logp_gap'];
-          progress.log.info(
-            `step ${record.step}: held-out loss ${fixed(held)}${gap === undefined ? '' : `, logp gap ${fixed(gap)}`}`,
-          );
-        }
-        for (const [key, value] of Object.entries(record))
-          if (key.startsWith('eval/') && !before.has(key)) before.set(key, value);
-      },
-      onSamples: (step, answers) => {
-        for (const line of sampleLines(step, answers)) progress.log.info(line);
-      },
+      onMetrics: (record) => shown.metrics(record),
+      onSamples: (step, answers) => shown.samples(step, answers),
     });
+  } catch (error) {
+    progress.stop();
+    if (error instanceof Error && 'output' in error && typeof error.output === 'string') {
+      await report(error.output, 'interrupted', progress);
+      Object.assign(error, { next: `go on with: ${resumeCommand(path, options)}` });
+    }
+    throw error;
   } finally {
     progress.stop();
   }
-  if (json) {
-    printJson({ output: result.output, final: result.final, steps: result.steps, metrics: result.metrics });
+  const page = await report(result.output, undefined, progress);
+  if (options.json) {
+    const { output, final, steps, metrics } = result;
+    printJson({ output, final, report: page, steps, metrics });
     return;
   }
-  print(summary(result, before));
+  print(summary(recipe, result, page, shown.before));
 }
 
-function oneLine(recipe: Recipe, plan: RunPlan): string {
-  const { model, steps, memory, threads, isa } = plan;
-  const millions = (model.parameters / 1e6).toFixed(2);
-  return `${recipe.method}: ${model.architecture}, ${millions} M parameters, ${plan.data.rows} rows, ${plan.rounds?.length} round${plan.rounds?.length === 1 ? '' : 's'}, ${steps} steps, ${gigabytes(memory.total_bytes)} planned, ${threads} threads (${isa})`;
+/** The page of the run; a run that is done does not fail for the want of it. */
+async function report(
+  output: string,
+  state: 'interrupted' | undefined,
+  progress: Progress,
+): Promise<string | undefined> {
+  const { report: page } = new RunFolder(output);
+  try {
+    await writeReport([output], page, { state });
+    return page;
+  } catch (error) {
+    progress.log.warn(`no report was written: ${messageOf(error)}`);
+    return undefined;
+  }
 }
 
-/** One answer to read, so that a person sees what the numbers mean. */
-function sampleLines(step: number, [answer]: readonly Answer[]): string[] {
-  if (!answer) return [];
-  const clip = (text: string, length: number) => (text.length > length ? `${text.slice(0, length)}…` : text);
-  return [
-    `sample after step ${step}: ${JSON.stringify(clip(answer.prompt, 60))} → ${JSON.stringify(clip(answer.response, 160))}`,
-  ];
+function resumeCommand(path: string, { set }: Arguments): string {
+  return ['gleaner', 'train', path, ...set.flatMap((change) => ['--set', change]), '--resume'].map(quoted).join(' ');
 }
 
-export function describePlan(plan: RunPlan): string {
-  const { model, data, rounds, steps, memory } = plan;
-  const unknown = 'unknown';
-  const facts: [string, string][] = [
-    ['model', `${model.architecture}, ${model.parameters.toLocaleString('en')} parameters`],
-    [
-      'rows',
-      data.rows === null
-        ? unknown
-        : `${data.rows}${data.held_out_rows === null ? '' : `, ${data.held_out_rows} held out`}`,
-    ],
-    ['tokens', data.tokens === null ? unknown : data.tokens.toLocaleString('en')],
-    [
-      'longest',
-      `${data.longest_sequence} tokens of prompt and answer, ${data.longest_tree} with both answers of a pair`,
-    ],
-    ['steps', steps === null ? unknown : `${steps}`],
-    ['micro-batch', `${plan.micro_batch_tokens} tokens, activations: ${plan.activations}`],
-    [
-      'generation',
-      plan.generation === null
-        ? 'none'
-        : `${plan.generation.batch_size} sequences of up to ${plan.generation.max_length} tokens at once`,
-    ],
-    ['threads', `${plan.threads} (${plan.isa})`],
-  ];
-  const parts = [list(facts)];
-  if (rounds && rounds.length > 0) {
-    parts.push(
-      table(
-        ['round', 'rows', 'answers sampled', 'steps'],
-        rounds.map((round, place) => [`${place}`, `${round.rows}`, `${round.generations}`, `${round.steps}`]),
-      ),
+/** As a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w./:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** What a person sees while a run goes on. */
+class TrainingDisplay {
+  plan: RunPlan | undefined;
+  /** The first value of each metric of the evaluation. */
+  readonly before = new Map<string, number>();
+
+  constructor(private readonly progress: Progress) {}
+
+  metrics(record: Metrics): void {
+    if ('loss' in record) this.#step(record);
+    const held = record['eval/loss'];
+    if (held !== undefined) {
+      const gap = record['eval/logp_gap'];
+      this.progress.log.info(
+        `step ${record.step}: held-out loss ${fixed(held)}${gap === undefined ? '' : `, logp gap ${fixed(gap)}`}`,
+      );
+    }
+    for (const [key, value] of Object.entries(record))
+      if (key.startsWith('eval/') && !this.before.has(key)) this.before.set(key, value);
+  }
+
+  #step(record: Metrics): void {
+    const { rounds, steps } = this.plan ?? {};
+    const margin = record['rewards/margins'];
+    const detail = [
+      ...(rounds && rounds.length > 1 ? [`round ${(record.round ?? 0) + 1}/${rounds.length}`] : []),
+      `loss ${fixed(record.loss)}`,
+      ...(margin === undefined ? [] : [`margin ${fixed(margin)}`]),
+      `${Math.round(record.tokens_per_second ?? 0)} tokens/s`,
+    ];
+    this.progress.update('training', record.step, steps ?? Number.POSITIVE_INFINITY, detail.join('  '));
+  }
+
+  /** One answer to read, so that a person sees what the numbers mean. */
+  samples(step: number, [answer]: readonly Answer[]): void {
+    if (!answer) return;
+    const clip = (text: string, length: number) => (text.length > length ? `${text.slice(0, length)}…` : text);
+    this.progress.log.info(
+      `sample after step ${step}: ${JSON.stringify(clip(answer.prompt, 60))} → ${JSON.stringify(clip(answer.response, 160))}`,
     );
   }
-  const { total_bytes, ...purposes } = memory;
-  parts.push(
-    table(
-      ['memory', 'bytes', ''],
-      [
-        ...Object.entries(purposes).map(([purpose, bytes]) => [purpose, bytes.toLocaleString('en'), gigabytes(bytes)]),
-        [
-          'total',
-          total_bytes.toLocaleString('en'),
-          `${gigabytes(total_bytes)} of ${gigabytes(plan.memory_limit_bytes)}`,
-        ],
-      ],
-    ),
-  );
-  return parts.join('\n\n');
 }
 
-function summary(result: RunResult, before: ReadonlyMap<string, number>): string {
+function summary(
+  recipe: Recipe,
+  result: RunResult,
+  page: string | undefined,
+  before: ReadonlyMap<string, number>,
+): string {
   const names = Object.keys(result.metrics).filter((key) => key.startsWith('eval/'));
   const parts: string[] = [];
   if (names.length > 0) {
@@ -179,14 +187,21 @@ function summary(result: RunResult, before: ReadonlyMap<string, number>): string
       ),
     );
   }
+  const [held] = [recipe.data.eval ?? []].flat();
   parts.push(
     list([
       ['steps', `${result.steps}`],
       ['loss', fixed(result.metrics.loss)],
       ['metrics', `${result.output}/metrics.jsonl`],
       ['model', result.final],
+      ...(page === undefined ? [] : [['report', page] satisfies [string, string]]),
     ]),
-    `next: gleaner generate --model ${result.final} --prompt "…"`,
+    [
+      'next:',
+      `  gleaner generate --model ${quoted(result.final)} --prompt "…"`,
+      ...(held === undefined ? [] : [`  gleaner score --model ${quoted(result.final)} --data ${quoted(held)}`]),
+      `  gleaner report ${quoted(result.output)} OTHER-RUN    compares two`,
+    ].join('\n'),
   );
   return parts.join('\n\n');
 }

@@ -13,6 +13,7 @@ const ENTRIES = [
   'plan.json',
   'environment.json',
   'metrics.jsonl',
+  'warnings.jsonl',
   'report.html',
   'rounds',
   'samples',
@@ -43,6 +44,11 @@ export class RunFolder {
     return join(this.path, 'environment.json');
   }
 
+  /** What was warned of, one object a line. */
+  get warnings(): string {
+    return join(this.path, 'warnings.jsonl');
+  }
+
   /** The metrics for TensorBoard; started: seconds since 1970. */
   events(started: number): string {
     return join(this.path, `${EVENTS}${Math.floor(started)}.gleaner`);
@@ -50,6 +56,16 @@ export class RunFolder {
 
   get report(): string {
     return join(this.path, 'report.html');
+  }
+
+  /** Rounds that have left something, in order. */
+  rounds(): Promise<number[]> {
+    return numbersIn(join(this.path, 'rounds'), /^(\d+)$/);
+  }
+
+  /** Steps whose samples are there, in order. */
+  sampleSteps(): Promise<number[]> {
+    return numbersIn(join(this.path, 'samples'), /^step-(\d+)\.arrow$/);
   }
 
   /** Held by the process that writes here. */
@@ -152,4 +168,10 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
 async function entriesOfRun(path: string): Promise<string[]> {
   const known = new Set<string>(ENTRIES);
   return (await readdir(path)).filter((name) => known.has(name) || name.startsWith(EVENTS)).sort();
+}
+
+async function numbersIn(folder: string, pattern: RegExp): Promise<number[]> {
+  const names = await readdir(folder).catch(() => []);
+  const found = names.flatMap((name) => pattern.exec(name)?.[1] ?? []).map(Number);
+  return found.sort((a, b) => a - b);
 }

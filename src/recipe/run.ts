@@ -152,7 +152,7 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
     output,
     now: () => performance.now() / 1000,
     peakBytes: async () => (await engine.memory()).peak_bytes,
-    log,
+    log: output.log,
     signal: options.signal,
   };
   try {

@@ -1,8 +1,10 @@
 // Where a run's results go: its folder, its checkpoints, and the caller's hooks. Keeps the last place that the run could go on from, so that a
 // run that is ended at any moment is saved as it was there.
 
+import { appendFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { type Log, silent } from '../common/log.js';
 import { makeFolder } from '../common/make_folder.js';
 import { onDisk } from '../common/on_disk.js';
 import { version } from '../common/version.js';
@@ -64,6 +66,22 @@ export class Output implements RunOutput {
 
   get step(): number {
     return this.#reached.run.step;
+  }
+
+  /** Says what it is told, and keeps warnings for the report. */
+  get log(): Log {
+    const log = this.parts.options.log ?? silent;
+    return {
+      info: (message) => log.info(message),
+      warn: (message) => {
+        log.warn(message);
+        try {
+          appendFileSync(this.parts.folder.warnings, `${JSON.stringify({ step: this.step, message })}\n`);
+        } catch {
+          // It was said; a disk that is full is told by the files that matter.
+        }
+      },
+    };
   }
 
   /** The engine's weights were changed by a step. */
@@ -129,7 +147,7 @@ export class Output implements RunOutput {
       await makeFolder(dirname(path));
       await writeFile(path, `${lines.join('\n')}\n`);
     });
-    this.parts.options.log?.warn(`the batch of step ${step} is in ${path}`);
+    this.log.warn(`the batch of step ${step} is in ${path}`);
   }
 
   withText(row: Generation): Generation & { prompt: string; response: string; demonstration: string } {

@@ -1,0 +1,148 @@
+// What the model wrote, beside what people wrote: word by word, what only one of the two has is marked.
+
+import { diffWordsWithSpace } from 'diff';
+import type { GenerationRow } from '../../output/generations.js';
+import { count, figure, plural } from '../format.js';
+import { Html, html } from '../html.js';
+import type { RunData, Texts } from '../read.js';
+import { swatch } from './comparison.js';
+import type { Run } from './overview.js';
+
+const LONGEST_PROMPT = 1000;
+const LONGEST_TEXT = 3000;
+/** Comparing two long texts that have nothing in common takes long; then they stand there unmarked. */
+const DIFF = { timeout: 200, maxEditLength: 4000, intlSegmenter: new Intl.Segmenter('en', { granularity: 'word' }) };
+
+interface Compared {
+  real: Html;
+  generated: Html;
+}
+
+export function compared(real: string, generated: string): Compared {
+  const [left, right] = [clip(real, LONGEST_TEXT), clip(generated, LONGEST_TEXT)];
+  const parts = diffWordsWithSpace(left, right, DIFF);
+  if (!parts) return { real: html`${left}`, generated: html`${right}` };
+  const side = (mark: 'del' | 'ins', show: (part: { added: boolean; removed: boolean }) => boolean) =>
+    new Html(
+      parts
+        .filter(show)
+        .map((part) =>
+          part.added || part.removed ? html`<${new Html(mark)}>${part.value}</${new Html(mark)}>` : html`${part.value}`,
+        )
+        .join(''),
+    );
+  return { real: side('del', (part) => !part.added), generated: side('ins', (part) => !part.removed) };
+}
+
+function clip(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length)}… (${count(text.length - length)} characters more)` : text;
+}
+
+/** Data that came as ids has no text. */
+function shown(text: string, ids: ArrayLike<number>): string {
+  return text === '' && ids.length > 0 ? `ids ${Array.from(ids).join(' ')}` : text;
+}
+
+const promptOf = ({ prompt, prompt_ids }: GenerationRow) => clip(shown(prompt, prompt_ids), LONGEST_PROMPT);
+const responseOf = ({ response, response_ids }: GenerationRow) => shown(response, response_ids);
+
+function text(title: Part, body: Html | string, kind = ''): Html {
+  const empty = String(body) === '';
+  return html`<div class="text ${kind}"><h5>${title}</h5><p class="words" dir="auto">${empty ? html`<span class="muted">nothing</span>` : body}</p></div>`;
+}
+type Part = Html | string;
+
+export function roundTexts({ rounds, metrics }: RunData): Html {
+  if (rounds.shown.length === 0) return html``;
+  const left =
+    rounds.all > rounds.shown.length
+      ? html`<p class="muted">${rounds.shown.length} of ${rounds.all} rounds are shown.</p>`
+      : '';
+  return html`<h3>What each round trained on</h3>
+    ${marks(rounds.shown)}${left}
+    ${rounds.shown.map((round, place) => {
+      const begins = metrics.rounds.find((border) => border.round === round.at)?.step;
+      const after = begins === undefined ? '' : `, written after ${plural(begins, 'step')}`;
+      return html`<details class="fold" ${new Html(place === 0 || place === rounds.shown.length - 1 ? 'open' : '')}>
+        <summary class="title">Round ${round.at} <span class="muted">${round.rows.length} of ${plural(round.num_rows, 'answer')}${after}</span></summary>
+        ${round.rows.map(pairCard)}
+      </details>`;
+    })}`;
+}
+
+/** The legend of the marks, where there is something to compare. */
+function marks(groups: readonly Texts[]): Html {
+  if (!groups.some(({ rows }) => rows.some(({ demonstration }) => demonstration !== undefined))) return html``;
+  return html`<p class="muted small">Marked: <del>only in the demonstration</del> <ins>only in the generated answer</ins></p>`;
+}
+
+function pairCard(row: GenerationRow): Html {
+  const { demonstration, logprob, finish_reason, id } = row;
+  const about = html`<span class="muted">log π ${figure(logprob)} · ${plural(row.response_ids.length, 'token')} · ended by ${finish_reason}</span>`;
+  const answer = compared(demonstration ?? '', responseOf(row));
+  return html`<article class="sample">
+    ${text(html`Prompt <span class="muted">${id}</span>`, promptOf(row), 'prompt')}
+    <div class="sides">
+      ${demonstration !== undefined && text('Demonstration', answer.real, 'real')}
+      ${text(html`Generated ${about}`, demonstration === undefined ? clip(responseOf(row), LONGEST_TEXT) : answer.generated, 'generated')}
+    </div>
+  </article>`;
+}
+
+/** Held-out prompts and their answers over the run's steps. */
+export function heldOutTexts({ samples }: RunData): Html {
+  const last = samples.shown.at(-1);
+  if (!last) return html``;
+  const left =
+    samples.all > samples.shown.length
+      ? html`<p class="muted">${samples.shown.length} of ${samples.all} steps are shown.</p>`
+      : '';
+  return html`<h3>Held-out prompts over the run</h3>
+    ${marks(samples.shown)}${left}
+    ${last.rows.map((row) =>
+      sampleCard(
+        row,
+        samples.shown.map(({ at, rows }) => ({
+          title: `After step ${count(at)}`,
+          row: rows.find(({ id }) => id === row.id),
+        })),
+      ),
+    )}`;
+}
+
+/** The last answers of each run to the same prompts. */
+export function answersOfRuns(runs: readonly Run[]): Html {
+  const lasts = runs.map(({ data }) => data.samples.shown.at(-1));
+  const rows = lasts.find((last) => last !== undefined)?.rows ?? [];
+  if (rows.length === 0) return html``;
+  return html`<h3>Held-out prompts, answered by each run at its end</h3>
+    ${marks(lasts.filter((last) => last !== undefined))}
+    ${rows.map((row) =>
+      sampleCard(
+        row,
+        runs.map(({ data }, place) => ({
+          title: html`${swatch(place)} ${data.name}`,
+          row: lasts[place]?.rows.find((other) => other.id === row.id && other.prompt === row.prompt),
+        })),
+      ),
+    )}`;
+}
+
+function sampleCard(row: GenerationRow, answers: readonly { title: Part; row: GenerationRow | undefined }[]): Html {
+  const { demonstration, id } = row;
+  return html`<article class="sample">
+    ${text(html`Prompt <span class="muted">${id}</span>`, promptOf(row), 'prompt')}
+    <div class="sides">
+      ${demonstration !== undefined && text('Demonstration', clip(demonstration, LONGEST_TEXT), 'real')}
+      ${answers.map(({ title, row: answer }) => {
+        if (!answer) return text(title, html`<span class="muted">not asked</span>`, 'generated');
+        const body = responseOf(answer);
+        return text(
+          title,
+          demonstration === undefined ? clip(body, LONGEST_TEXT) : compared(demonstration, body).generated,
+          'generated',
+        );
+      })}
+    </div>
+  </article>`;
+}
