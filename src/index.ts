@@ -40,3 +40,4 @@ export type { DataSizes, RunPlan } from './recipe/plan.js';
 export { parseRecipe, readRecipe } from './recipe/read.js';
 export { type Answer, type Interruption, type RunOptions, type RunResult, run } from './recipe/run.js';
 export { defineRecipe, type Recipe, type RecipeInput } from './recipe/schema.js';
+export { type ReportOptions, writeReport } from './report/report.js';

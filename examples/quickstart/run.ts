@@ -4,7 +4,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { run } from '../../src/index.js';
+import { run, writeReport } from '../../src/index.js';
 import { type Demonstrations, files } from './files.js';
 import { type Measured, measure, type Prompts, readPrompts, sum, winRate } from './measure.js';
 import { chosen, METHODS, recipeFor } from './recipes.js';
@@ -84,5 +84,10 @@ const report = [
 ].join('\n');
 await mkdir(out, { recursive: true });
 await writeFile(join(out, 'results.md'), `${report}\n`);
-process.stdout.write(`\n${report}\n`);
+const page = join(out, 'report.html');
+await writeReport(
+  METHODS.map((method) => join(out, `${method}-clean-1`)),
+  page,
+);
+process.stdout.write(`\n${report}\nThe runs side by side, with their curves and texts: ${page}\n`);
 say(`${((performance.now() - began) / 1000).toFixed(0)} s; the models lie in ${out}`);

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { z } from 'zod';
+import { runFiles } from '../support/run_files.js';
 import { sharedData, suite } from '../support/suite.js';
 import { tinyRow, tinyRun } from '../support/tiny_run.js';
 
@@ -157,12 +158,12 @@ suite('gleaner train', (test) => {
     assertOneMessage(ended, /plain/);
   });
 
-  test('SIGINT: the policy is saved, its folder named, 130', async () => {
+  test('SIGINT: a checkpoint, the command that goes on from it, 130; that command ends the run as if nothing had been', async () => {
     const sets = [
       '--set',
       `output=${tiny.path('long')}`,
       '--set',
-      'irft.steps_per_round=100000',
+      'irft.steps_per_round=60',
       '--set',
       'evaluation.every=5',
     ];
@@ -178,6 +179,17 @@ suite('gleaner train', (test) => {
     assert.equal(ended.code, 130, ended.stderr);
     const folder = /the policy as it was then: (.*)/.exec(ended.stderr)?.[1];
     assert.ok(folder !== undefined && existsSync(`${folder}/model.safetensors`), ended.stderr);
+    const next = /go on with: gleaner (.*)/.exec(ended.stderr)?.[1]?.split(' ') ?? [];
+    assert.deepEqual(next, ['train', recipePath, ...sets, '--resume']);
+    const [resumed, whole] = await Promise.all([
+      gleaner(next),
+      gleaner(['train', recipePath, ...sets, '--set', `output=${tiny.path('unbroken')}`]),
+    ]);
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.match(resumed.stderr, /going on with the run in .* after step \d+/);
+    assert.match(resumed.stdout, /report +\/.*report\.html/);
+    assert.equal(whole.code, 0, whole.stderr);
+    assert.deepEqual(runFiles(tiny.path('long')), runFiles(tiny.path('unbroken')));
   });
 });
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tableFromIPC } from 'apache-arrow';
+import { readRows } from '../../src/data/readers.js';
 import { Engine } from '../../src/engine/engine.js';
 import { dryRun } from '../../src/recipe/dry_run.js';
 import { loadModel } from '../../src/recipe/language_model.js';
@@ -184,6 +185,35 @@ suite('a run', (test) => {
     assert.ok(failed instanceof Error && failed.message === 'a fault of the caller');
     assert.ok('checkpoint' in failed && failed.checkpoint === tiny.path('run', 'checkpoints', 'step-4', 'policy'));
     assert.ok(existsSync(tiny.path('run', 'checkpoints', 'step-4', 'policy', 'model.safetensors')));
+  });
+
+  test('where nothing is finite any more the run ends, with the batch that did it as rows to look at', async () => {
+    const tiny = tinyRun();
+    const recipe = {
+      ...tiny.recipe,
+      method: 'sft',
+      train: {
+        ...tiny.recipe.train,
+        epochs: 9,
+        max_grad_norm: null,
+        optimizer: { name: 'adamw', learning_rate: 1e25 },
+      },
+    } as const;
+    const error = await assertRejects(() => run(recipe), 'ERR_GLEANER_NUMERIC', /10 steps in a row/);
+    assert.ok('checkpoint' in error && typeof error.checkpoint === 'string' && existsSync(error.checkpoint));
+    const [file = ''] = readdirSync(tiny.path('run', 'failed'));
+    const path = tiny.path('run', 'failed', file);
+    const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+    assert.equal(lines.length, 4);
+    await using model = await loadModel(error.checkpoint, { threads: 1 });
+    const scored: string[] = [];
+    for await (const { id } of model.score(readRows([path], { format: 'auto', limit: null }))) scored.push(id);
+    assert.deepEqual(
+      scored,
+      lines.map((line) => JSON.parse(line).id),
+    );
+    const warnings = readFileSync(tiny.path('run', 'warnings.jsonl'), 'utf8');
+    assert.equal(warnings.match(/was skipped/g)?.length, 10);
   });
 
   test('checkpoints: every so many steps, the last ones stay', async () => {
