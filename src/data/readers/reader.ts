@@ -1,11 +1,17 @@
-// What a format of files is to the rest: a name, the endings of its files, and rows one after the other.
+// What a format of files is to the rest: a name, how it is told, and rows one after the other.
 
 import type { RawRow } from '../rows.js';
 
 export interface Reader<Name extends string> {
   /** Of data.format. */
   name: Name;
+  /** As messages name it. */
+  title: string;
   endings: readonly string[];
-  /** Streams: holds one row at a time. */
+  /** Whether a file that begins so is of this format, whatever its name. */
+  begins?(start: Buffer): boolean;
+  /** What stands behind the title: batches, compression. */
+  detail(path: string): Promise<string | undefined>;
+  /** Streams: holds a row or a record batch at a time. */
   read(path: string): AsyncGenerator<RawRow>;
 }
