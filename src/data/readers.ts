@@ -77,8 +77,7 @@ export async function recognise(path: string, format: 'auto' | FormatName = 'aut
   const files = await filesOf(path, format);
   const first = files[0];
   if (first === undefined) return { format: 'arrow', detail: 'Hugging Face data set without files', files: [] };
-  const told = await first.reader.detail(first.file);
-  const one = told === undefined ? first.reader.title : `${first.reader.title} ${told}`;
+  const one = await first.reader.detail(first.file);
   const names = files.map(({ file }) => file);
   if (folder === undefined) return { format: first.reader.name, detail: one, files: names };
   const what = folder.kind === 'datasets' ? 'Hugging Face data set' : 'folder';
@@ -100,15 +99,15 @@ async function filesOf(path: string, format: 'auto' | FormatName): Promise<{ fil
 
 async function readerOf(path: string): Promise<AnyReader> {
   const start = await firstBytes(path, 64);
-  const hex = start.toString('hex');
   const named = ({ endings = [] }: { endings?: readonly string[] | undefined }) =>
     endings.some((ending) => path.toLowerCase().endsWith(ending));
   const list: readonly AnyReader[] = readers;
-  const found = list.find((reader) => reader.begins?.(start)) ?? list.find(named);
-  if (found !== undefined && (found.begins !== undefined || !unreadBytes(hex))) return found;
-  const text = unreadBytes(hex) ? undefined : await textReader(path);
-  if (text !== undefined) return text;
-  const known = unreadBytes(hex) ?? unread.find(named);
+  const foreign = unreadBytes(start.toString('hex'));
+  const found =
+    list.find((reader) => reader.begins?.(start)) ??
+    (foreign === undefined ? (list.find(named) ?? (await textReader(path))) : undefined);
+  if (found !== undefined) return found;
+  const known = foreign ?? unread.find(named);
   if (known !== undefined) throw dataError(`${path}: ${known.what}, which is not read`, known.hint);
   throw dataError(
     `${path}: neither its name nor its first bytes tell the format`,

@@ -252,9 +252,9 @@ function unpack(codec: string, bytes: Uint8Array, size: number): Uint8Array {
     if (size > most * bytes.length + 64)
       throw new Damage(`a page of ${bytes.length} compressed bytes claims to be ${size} bytes`);
   };
+  if (codec === 'UNCOMPRESSED') return bytes;
+  if (size === 0) return new Uint8Array(0);
   switch (codec) {
-    case 'UNCOMPRESSED':
-      return bytes;
     case 'SNAPPY': {
       // A copy of 64 bytes takes 3.
       fits(22);
@@ -263,11 +263,11 @@ function unpack(codec: string, bytes: Uint8Array, size: number): Uint8Array {
       return page;
     }
     case 'GZIP':
-      return gunzipSync(bytes, { maxOutputLength: Math.max(size, 1) });
+      return gunzipSync(bytes, { maxOutputLength: size });
     case 'BROTLI':
-      return brotliDecompressSync(bytes, { maxOutputLength: Math.max(size, 1) });
+      return brotliDecompressSync(bytes, { maxOutputLength: size });
     case 'ZSTD':
-      return size === 0 ? new Uint8Array(0) : decompress(CompressionType.ZSTD, bytes, size);
+      return decompress(CompressionType.ZSTD, bytes, size);
     case 'LZ4':
       fits(256);
       return decompressLz4(bytes, size);

@@ -61,7 +61,6 @@ function rowsOf(batch: RecordBatch, others: readonly string[]): Cell {
 
 export const arrow: Reader<'arrow'> = {
   name: 'arrow',
-  title: 'Arrow',
   endings: ['.arrow', '.feather', '.ipc', '.arrows'],
   begins: (start) =>
     start.toString('latin1', 0, 6) === 'ARROW1' ||
@@ -72,7 +71,7 @@ export const arrow: Reader<'arrow'> = {
     await file.close();
     const rows = batch_rows.reduce((sum, count) => sum + count, 0);
     const batches = `${batch_rows.length} record ${batch_rows.length === 1 ? 'batch' : 'batches'}`;
-    return `${form}, ${batches}, ${rows} rows${compression === 'none' ? '' : `, ${compression}`}`;
+    return `Arrow ${form}, ${batches}, ${rows} rows${compression === 'none' ? '' : `, ${compression}`}`;
   },
   read,
 };

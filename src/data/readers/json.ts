@@ -108,8 +108,7 @@ class ObjectSplitter {
 
 export const json: Reader<'json'> = {
   name: 'json',
-  title: 'JSON',
   endings: ['.json', '.json.gz'],
-  detail: async (path) => (isGzip(await firstBytes(path, 2)) ? 'gzip' : undefined),
+  detail: async (path) => (isGzip(await firstBytes(path, 2)) ? 'JSON, gzip' : 'JSON'),
   read,
 };

@@ -30,8 +30,7 @@ async function* read(file: string): AsyncGenerator<RawRow> {
 
 export const jsonl: Reader<'jsonl'> = {
   name: 'jsonl',
-  title: 'JSON lines',
   endings: ['.jsonl', '.ndjson', '.jsonl.gz', '.ndjson.gz'],
-  detail: async (path) => (isGzip(await firstBytes(path, 2)) ? 'gzip' : undefined),
+  detail: async (path) => (isGzip(await firstBytes(path, 2)) ? 'JSON lines, gzip' : 'JSON lines'),
   read,
 };

@@ -27,6 +27,8 @@ const nameless = (names: readonly string[], count: number) =>
 function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value === 'bigint') return plainNumber(value);
+  // hyparquet leaves out lists that are null.
+  if (value === undefined) return null;
   if (typeof value !== 'object' || value === null || value instanceof Date) return value;
   if (ArrayBuffer.isView(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
@@ -34,7 +36,6 @@ function plain(value: unknown): unknown {
 
 export const parquet: Reader<'parquet'> = {
   name: 'parquet',
-  title: 'Parquet',
   endings: ['.parquet', '.pq'],
   begins: (start) => start.toString('latin1', 0, 4) === 'PAR1',
   async detail(path) {
@@ -42,7 +43,7 @@ export const parquet: Reader<'parquet'> = {
     const { group_rows, compression } = file;
     await file.close();
     const rows = group_rows.reduce((sum, count) => sum + count, 0);
-    return `${group_rows.length} row ${group_rows.length === 1 ? 'group' : 'groups'}, ${rows} rows${compression === 'none' ? '' : `, ${compression}`}`;
+    return `Parquet, ${group_rows.length} row ${group_rows.length === 1 ? 'group' : 'groups'}, ${rows} rows${compression === 'none' ? '' : `, ${compression}`}`;
   },
   read,
 };

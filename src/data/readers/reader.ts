@@ -5,13 +5,11 @@ import type { RawRow } from '../rows.js';
 export interface Reader<Name extends string> {
   /** Of data.format. */
   name: Name;
-  /** As messages name it. */
-  title: string;
   endings: readonly string[];
   /** Whether a file that begins so is of this format, whatever its name. */
   begins?(start: Buffer): boolean;
-  /** What stands behind the title: batches, compression. */
-  detail(path: string): Promise<string | undefined>;
+  /** The file in words: "Arrow stream, 3 record batches, 3000 rows, zstd". */
+  detail(path: string): Promise<string>;
   /** Streams: holds a row or a record batch at a time. */
   read(path: string): AsyncGenerator<RawRow>;
 }
