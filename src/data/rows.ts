@@ -58,6 +58,7 @@ const answer = z.union(
 );
 
 const shapes = {
+  id: z.object({ id }),
   ids: z.object({ prompt_ids: tokenIds, response_ids: tokenIds }),
   messages: z.object({ messages }),
   spin: z.object({ real: messages }),
@@ -72,8 +73,10 @@ const shapes = {
   prompt: z.object({ prompt: z.string() }),
 };
 
+type Told = Exclude<keyof typeof shapes, 'id'>;
+
 /** Keys that tell a kind, the more exact kind first: text beside ids or messages is what they were made from, as in UltraChat's rows. */
-const kinds: readonly { kind: keyof typeof shapes; keys: readonly string[] }[] = [
+const kinds: readonly { kind: Told; keys: readonly string[] }[] = [
   { kind: 'ids', keys: ['prompt_ids', 'response_ids'] },
   { kind: 'preference', keys: ['chosen', 'rejected'] },
   { kind: 'spin', keys: ['real'] },
@@ -84,10 +87,7 @@ const kinds: readonly { kind: keyof typeof shapes; keys: readonly string[] }[] =
 ];
 
 /** All that a row may be told and made by; other columns of a table are not read. */
-export const rowKeys: ReadonlySet<string> = new Set([
-  'id',
-  ...Object.values(shapes).flatMap((shape) => Object.keys(shape.shape)),
-]);
+export const rowKeys: ReadonlySet<string> = new Set(Object.values(shapes).flatMap((shape) => Object.keys(shape.shape)));
 
 const wanted =
   'A row needs prompt and response, or messages (a list of {role, content}), or chosen and rejected, or text, or prompt_ids and response_ids.';
@@ -102,7 +102,7 @@ export function parseRow({ place, value }: RawRow, rowId: string): Row {
     if (!parsed.success) throw dataError(`${where}: ${firstIssue(parsed.error, value)}`, wanted);
     return parsed.data;
   };
-  const given = read(z.object({ id })).id;
+  const given = read(shapes.id).id;
   const row = { id: given === undefined || given === null ? rowId : String(given) };
   switch (kindOf(value)) {
     case 'ids':
@@ -125,7 +125,7 @@ export function parseRow({ place, value }: RawRow, rowId: string): Row {
 }
 
 /** A table has a cell for every column in every row: where it is null, the kind is another; a lone null is told as what it is. */
-function kindOf(value: object): keyof typeof shapes | undefined {
+function kindOf(value: object): Told | undefined {
   const own = (key: string) => Object.hasOwn(value, key);
   const told = kinds.find(({ kind, keys }) =>
     keys.some((key) => own(key) && (kind === 'prompt_response' || Reflect.get(value, key) !== null)),

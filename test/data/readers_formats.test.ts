@@ -51,7 +51,9 @@ suite('the same rows in every format', (test) => {
     assert.equal(rows[4]?.id, 'rare.replaced.arrow:5');
   });
   test('limit counts over files of several formats', async () => {
-    const paths = ['pairs.zstd.stream.arrow', 'pairs.dataset', 'pairs.snappy.parquet'].map((name) => join(golden, name));
+    const paths = ['pairs.zstd.stream.arrow', 'pairs.dataset', 'pairs.snappy.parquet'].map((name) =>
+      join(golden, name),
+    );
     let count = 0;
     for await (const _ of readRows(paths, { format: 'auto', limit: 60 })) count += 1;
     assert.equal(count, 60);
@@ -71,7 +73,10 @@ suite('record batches', (test) => {
     const list = batches[0]?.getChild('prompt_ids')?.data[0];
     assert.ok(list !== undefined);
     assert.equal(list.valueOffsets.buffer, list.children[0]?.values.buffer);
-    assert.deepEqual([...(list.children[0]?.values.subarray(list.valueOffsets[3], list.valueOffsets[4]) ?? [])], [1, 2]);
+    assert.deepEqual(
+      [...(list.children[0]?.values.subarray(list.valueOffsets[3], list.valueOffsets[4]) ?? [])],
+      [1, 2],
+    );
   });
   test('metadata of the schema', async () => {
     await inFolder({}, async (folder) => {
@@ -154,13 +159,16 @@ suite('gzip', (test) => {
 suite('folders', (test) => {
   test('shards in the order of their names', async () => {
     const line = (text: string) => JSON.stringify({ text });
-    await inFolder({ 'b.jsonl': line('2'), 'a.jsonl': line('1'), 'c.jsonl.gz': gzipSync(line('3')), 'README.md': '' }, async (folder) => {
-      assert.deepEqual(
-        (await rowsOf(folder)).map((row) => `${row.id} ${row.kind === 'text' && row.text}`),
-        ['a.jsonl:1 1', 'b.jsonl:1 2', 'c.jsonl.gz:1 3'],
-      );
-      assert.match((await recognise(folder)).detail, /^folder, 3 files: JSON lines in the first$/);
-    });
+    await inFolder(
+      { 'b.jsonl': line('2'), 'a.jsonl': line('1'), 'c.jsonl.gz': gzipSync(line('3')), 'README.md': '' },
+      async (folder) => {
+        assert.deepEqual(
+          (await rowsOf(folder)).map((row) => `${row.id} ${row.kind === 'text' && row.text}`),
+          ['a.jsonl:1 1', 'b.jsonl:1 2', 'c.jsonl.gz:1 3'],
+        );
+        assert.match((await recognise(folder)).detail, /^folder, 3 files: JSON lines in the first$/);
+      },
+    );
   });
   test('several splits, several formats and nothing are refused', async () => {
     await inFolder({ 'train-00000-of-00001.jsonl': '', 'test-00000-of-00001.jsonl': '' }, (folder) =>

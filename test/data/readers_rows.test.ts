@@ -12,7 +12,10 @@ const preference = (row: object) => ({ kind: 'preference', id: 'd:3', prompts_di
 
 suite('preference rows', (test) => {
   test('a prompt and two texts', () => {
-    assert.deepEqual(parse({ prompt: 'p', chosen: 'a', rejected: 'b' }), preference({ prompt: 'p', chosen: 'a', rejected: 'b' }));
+    assert.deepEqual(
+      parse({ prompt: 'p', chosen: 'a', rejected: 'b' }),
+      preference({ prompt: 'p', chosen: 'a', rejected: 'b' }),
+    );
     assert.deepEqual(
       parse({ prompt: 'p', messages: null, chosen: 'a', rejected: 'b' }),
       preference({ prompt: 'p', chosen: 'a', rejected: 'b' }),
@@ -33,7 +36,10 @@ suite('preference rows', (test) => {
   });
   test('sides that answer to something else: the chosen prompt stands, and it is told', () => {
     const row = parse({ chosen: [user('u'), assistant('a')], rejected: [user('v'), assistant('b')] });
-    assert.deepEqual(row, { ...preference({ messages: [user('u')], chosen: 'a', rejected: 'b' }), prompts_differ: true });
+    assert.deepEqual(row, {
+      ...preference({ messages: [user('u')], chosen: 'a', rejected: 'b' }),
+      prompts_differ: true,
+    });
   });
   test('transcripts are cut at the last answer, the mark stays with the prompt', () => {
     const before = '\n\nHuman: one\n\nAssistant: two\n\nHuman: three\n\nAssistant:';
@@ -79,7 +85,10 @@ suite('other rows', (test) => {
     });
   });
   test('cells that are null do not tell a kind, unless nothing else does', async () => {
-    assert.equal(parse({ prompt: 'p', response: 'r', messages: null, chosen: null, text: null, prompt_ids: null }).kind, 'prompt_response');
+    assert.equal(
+      parse({ prompt: 'p', response: 'r', messages: null, chosen: null, text: null, prompt_ids: null }).kind,
+      'prompt_response',
+    );
     assert.equal(parse({ prompt: null, messages: [user('u')] }).kind, 'messages');
     await refused({ messages: null }, /messages is null/);
     await refused({ prompt: 'p', response: null }, /response is null/);
