@@ -1,15 +1,15 @@
 // The command line: which commands there are, and what their end means for the exit code. 0 done; 1 the work failed; 2 bad usage, recipe or
 // input; 130 interrupted.
 
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { z } from 'zod';
 import { type ErrorCode, GleanerError } from '../common/errors.js';
+import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { generateCommand } from './generate.js';
 import { scoreCommand } from './score.js';
 import { endWithReader, say, sayError } from './terminal.js';
 import { trainCommand } from './train.js';
+import { version } from './version.js';
 
 const users: ReadonlySet<ErrorCode> = new Set([
   'ERR_GLEANER_RECIPE',
@@ -18,11 +18,6 @@ const users: ReadonlySet<ErrorCode> = new Set([
   'ERR_GLEANER_USAGE',
   'ERR_GLEANER_MEMORY',
 ]);
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
-}
 
 /** Ctrl-C and a polite kill end the work at the next safe point; a second one ends it at once. */
 function interruption(): AbortSignal {
@@ -46,7 +41,8 @@ async function main(): Promise<void> {
     .exitOverride()
     .showSuggestionAfterError()
     .configureHelp({ helpWidth: 100 });
-  for (const command of [trainCommand(signal), generateCommand(signal), scoreCommand(signal), doctorCommand()]) {
+  const commands = [trainCommand(signal), generateCommand(signal), scoreCommand(signal), dataCommand(signal)];
+  for (const command of [...commands, doctorCommand()]) {
     program.addCommand(command.exitOverride());
   }
   program.addHelpText(

@@ -44,7 +44,8 @@ export function intLists(batch: RecordBatch, name: string, where: string): IntLi
   const child = data.children[0];
   const values: unknown = child?.values;
   if (!(values instanceof Int32Array)) throw dataError(`${where}: the column ${name} has no values`);
-  if (child !== undefined && child.nullCount > 0) throw dataError(`${where}: the column ${name} holds null among its ids`);
+  if (child !== undefined && child.nullCount > 0)
+    throw dataError(`${where}: the column ${name} holds null among its ids`);
   const offsets = data.valueOffsets;
   return { at: (row) => values.subarray(offsets[row], offsets[row + 1]), offsets, values };
 }

@@ -29,6 +29,7 @@ export const importOrigin = z.strictObject({
     max_length: count.nullable(),
     max_prompt_length: count.nullable(),
     limit: count.nullable(),
+    shard_bytes: count,
   }),
 });
 export type ImportOrigin = z.infer<typeof importOrigin>;
@@ -76,7 +77,8 @@ export function toMetadata(origin: ImportOrigin, result: ImportResult | undefine
 export function fromMetadata(metadata: ReadonlyMap<string, string>): (ImportOrigin & ImportResult) | undefined {
   const found: Record<string, unknown> = {};
   try {
-    for (const [key, value] of metadata) if (key.startsWith(prefix)) found[key.slice(prefix.length)] = JSON.parse(value);
+    for (const [key, value] of metadata)
+      if (key.startsWith(prefix)) found[key.slice(prefix.length)] = JSON.parse(value);
   } catch {
     return undefined;
   }

@@ -41,10 +41,7 @@ export async function isTokenFile(path: string): Promise<boolean> {
   }
 }
 
-export async function openTokenSource(
-  paths: readonly string[],
-  options: TokenSourceOptions = {},
-): Promise<TokenFiles> {
+export async function openTokenSource(paths: readonly string[], options: TokenSourceOptions = {}): Promise<TokenFiles> {
   const files = (await Promise.all(paths.map(shardsOf))).flat();
   return TokenFiles.open(files, options);
 }
@@ -60,7 +57,9 @@ async function shardsOf(path: string): Promise<string[]> {
   if (names.length === 0)
     throw dataError(`${path}: a folder without data-*.arrow`, 'Name a folder that gleaner data import has written.');
   if (names.length !== expected)
-    throw dataError(`${path}: ${names.length} of ${expected} files data-*-of-${names[0]?.slice(14, 19)}.arrow are there`);
+    throw dataError(
+      `${path}: ${names.length} of ${expected} files data-*-of-${names[0]?.slice(14, 19)}.arrow are there`,
+    );
   return names.map((name) => join(path, name));
 }
 
@@ -172,8 +171,7 @@ function decodeRows(batch: RecordBatch, place: BatchPlace, limits: Lengths, opti
     const left = cutLengths(prompt.length, response.length, limits);
     return {
       id: id(row),
-      prompt_ids:
-        left.prompt < prompt.length ? cutPrompt(Array.from(prompt), limits, options.bos_token_id) : prompt,
+      prompt_ids: left.prompt < prompt.length ? cutPrompt(Array.from(prompt), limits, options.bos_token_id) : prompt,
       response_ids: response.subarray(0, left.response),
     };
   };
@@ -266,12 +264,15 @@ async function originOf(paths: readonly string[]) {
   const imports: (ImportOrigin & ImportResult)[] = [];
   for (const path of paths) {
     await using file = await BatchFile.open(path);
-    if (!file.complete) throw dataError(`${path}: the file ends too soon`, 'Write it anew: an import goes on where it was.');
+    if (!file.complete)
+      throw dataError(`${path}: the file ends too soon`, 'Write it anew: an import goes on where it was.');
     const imported = fromMetadata(file.metadata);
     if (imported === undefined) hash.update(`${await sha256OfFile(path)}\n`);
     else {
       imports.push(imported);
-      hash.update(`${JSON.stringify(imported)} ${shardName.exec(basename(path))?.[1] ?? ''} ${file.batch_rows.join()}\n`);
+      hash.update(
+        `${JSON.stringify(imported)} ${shardName.exec(basename(path))?.[1] ?? ''} ${file.batch_rows.join()}\n`,
+      );
     }
   }
   const [first] = imports;

@@ -1,0 +1,9 @@
+// The version that package.json states.
+
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+export function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+}
