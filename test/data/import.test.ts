@@ -224,7 +224,7 @@ suite('import, broken off', (test) => {
   test('by kill -9, it goes on and ends in the same bytes', async () => {
     const { summary } = await importData(importOptions([source], at('unbroken'), { shard_bytes: 60_000 }));
     assert.ok(summary.shards.length > 2);
-    const kills = await killUntilDone(source, at('killed'), 8);
+    const kills = await killUntilDone(source, at('killed'), 3);
     assert.ok(kills >= 2, `${kills} kills`);
     assert.deepEqual(contents(at('killed')), contents(at('unbroken')));
   });

@@ -65,7 +65,7 @@ export function contents(folder: string): Record<string, Buffer> {
 export async function killUntilDone(source: string, out: string, fewest: number): Promise<number> {
   for (let kills = 0; kills < 100; ++kills) {
     const random = (part: number) => randomUnit(8, 'rows', [kills], part);
-    const steps = fewest + Math.floor(10 * random(0));
+    const steps = fewest + Math.floor(6 * random(0));
     if (!(await killedImport(source, out, steps, Math.floor(60 * random(1))))) return kills;
   }
   throw new Error('the import does not go on');
