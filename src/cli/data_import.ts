@@ -5,6 +5,7 @@ import { Command, Option } from 'commander';
 import { GleanerError } from '../common/errors.js';
 import { type ImportOptions, type ImportOutcome, importData } from '../data/import.js';
 import type { HistogramSummary } from '../data/length_histogram.js';
+import { formatNames } from '../data/readers.js';
 import { readConfigOnly } from '../models/folder.js';
 import { integer } from './options.js';
 import { list, Progress, print, printJson, say, table } from './terminal.js';
@@ -41,7 +42,7 @@ export function dataImportCommand(signal: AbortSignal): Command {
     .argument('<file...>', 'files or Hugging Face datasets folders')
     .requiredOption('--tokenizer <dir>', 'folder with tokenizer.json')
     .requiredOption('--out <dir>', 'folder for the files')
-    .addOption(new Option('--format <name>', 'format of the files').choices(formats).default('auto'))
+    .addOption(new Option('--format <name>', 'format of the files').choices(['auto', ...formatNames]).default('auto'))
     .addOption(new Option('--template <name>', 'chat template').choices(templates).default('auto'))
     .addOption(new Option('--bos <when>', 'BOS before prompts').choices(['auto', 'always', 'never']).default('auto'))
     .option('--max-length <n>', 'tokens of prompt and response at most; longer rows are cut', integer(1))
@@ -54,7 +55,6 @@ export function dataImportCommand(signal: AbortSignal): Command {
     .action((files: string[], options: Arguments) => run(files, options, signal));
 }
 
-const formats = ['auto', 'jsonl', 'json'] as const;
 const templates = ['auto', 'none', 'zephyr', 'chatml'] as const;
 
 async function run(sources: string[], options: Arguments, signal: AbortSignal): Promise<void> {
@@ -87,6 +87,8 @@ async function run(sources: string[], options: Arguments, signal: AbortSignal): 
       onProgress: (event) => {
         if (event.stage === 'hashing')
           progress.update('hashing', megabytes(event.bytes), megabytes(event.total_bytes), 'MB');
+        else if (event.stage === 'recognised')
+          for (const { path, detail } of event.files) progress.log.info(`${path}: ${detail}`);
         else if (event.stage === 'resumed')
           progress.log.info(`going on behind row ${event.rows} of an import that was broken off`);
         else {

@@ -50,6 +50,7 @@ export interface ImportOptions {
 }
 
 export type ImportProgress =
+  | { stage: 'recognised'; files: { path: string; detail: string }[] }
   | { stage: 'hashing'; bytes: number; total_bytes: number }
   | { stage: 'resumed'; rows: number }
   /** total_rows: undefined where that cannot be told. fresh_…: since this process went on with it. */
@@ -99,7 +100,8 @@ async function originOf(options: ImportOptions, tokenizer: Tokenizer): Promise<I
       'Add "eos_token" to tokenizer_config.json or "eos_token_id" to a config.json beside it: an answer has to end somehow.',
     );
   const { format, template, bos, max_length, max_prompt_length, limit, shard_bytes = SHARD_BYTES } = options;
-  const files = await sourceFiles(options.sources);
+  const files = await sourceFiles(options.sources, format);
+  options.onProgress?.({ stage: 'recognised', files: files.map(({ path, detail }) => ({ path, detail })) });
   const total_bytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
   let read = 0;
   const onBytes = (bytes: number) => {
@@ -141,8 +143,8 @@ async function appendRows(
   await using pool = new TokenizePool({ tokenizer: options.tokenizer, settings }, options.workers);
   await using _ = writer;
   await writer.open();
-  const files = options.onProgress === undefined ? [] : await sourceFiles(options.sources);
-  const total = await countRows(files.map(({ path }) => path));
+  const files = options.onProgress === undefined ? [] : await sourceFiles(options.sources, options.format);
+  const total = await countRows(files);
   const total_rows = total === undefined ? undefined : Math.min(total, options.limit ?? total);
   const rows = readRows(options.sources, { format: options.format, limit: options.limit });
   for await (const { rows: task, tokenized } of pool.tokenize(skip(rows, state.counts.read), options.signal)) {

@@ -3,11 +3,12 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
+import { basename, join, relative } from 'node:path';
 import { throwIfAborted } from './aborted.js';
 import { dataError, fileError } from './errors.js';
 import type { ImportOrigin } from './import_metadata.js';
+import { type FormatName, type ReadOptions, recognise } from './readers.js';
 import { chatTemplate } from './template.js';
 import type { TokenizeSettings } from './tokenize.js';
 import type { Tokenizer } from './tokenizer.js';
@@ -20,22 +21,26 @@ export interface SourceFile {
   /** As the import calls it. */
   file: string;
   bytes: number;
+  format: FormatName;
+  detail: string;
 }
 
-/** The files of the paths: a folder (of Hugging Face datasets) stands for all that are in it. */
-export async function sourceFiles(paths: readonly string[]): Promise<SourceFile[]> {
-  const files: SourceFile[] = [];
-  const visit = async (path: string, file: string): Promise<void> => {
-    const info = await stat(path).catch((error: unknown) => {
-      throw fileError(path, error);
-    });
-    if (info.isDirectory()) {
-      for (const name of (await readdir(path)).sort()) await visit(join(path, name), `${file}/${name}`);
-    } else if (info.isFile()) files.push({ path, file, bytes: info.size });
-    else throw dataError(`${path}: no plain file`, 'An import reads its source twice: save it as a file first.');
-  };
-  for (const path of paths) await visit(path, basename(path));
-  return files;
+/** The files that the paths stand for, and what they were recognised as. */
+export async function sourceFiles(paths: readonly string[], format: ReadOptions['format']): Promise<SourceFile[]> {
+  const found: SourceFile[] = [];
+  for (const path of paths) {
+    const recognised = await recognise(path, format);
+    for (const file of recognised.files) {
+      const info = await stat(file).catch((error: unknown) => {
+        throw fileError(file, error);
+      });
+      if (!info.isFile())
+        throw dataError(`${file}: no plain file`, 'An import reads its source twice: save it as a file first.');
+      const name = file === path ? basename(path) : join(basename(path), relative(path, file));
+      found.push({ path: file, file: name, bytes: info.size, format: recognised.format, detail: recognised.detail });
+    }
+  }
+  return found;
 }
 
 /** `onBytes` is told how much was read since it was told last. */

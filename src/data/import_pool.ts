@@ -5,7 +5,7 @@ import { Piscina } from 'piscina';
 import { GleanerError, isErrorCode } from '../common/errors.js';
 import { throwIfAborted } from './aborted.js';
 import type { TaskFailure, TokenizedTask, WorkerSetup } from './import_task.js';
-import type { Row } from './rows.js';
+import type { Message, Row } from './rows.js';
 
 /** Rows and characters of a task: enough that handing it over costs nothing, few enough that all workers end together. */
 const TASK_ROWS = 256;
@@ -89,7 +89,9 @@ function charactersOf(row: Row): number {
     case 'prompt_response':
       return row.prompt.length + row.response.length;
     case 'messages':
-      return row.messages.reduce((sum, { content }) => sum + content.length, 0);
+      return contents(row.messages);
+    case 'preference':
+      return row.chosen.length + ('prompt' in row ? row.prompt.length : contents(row.messages));
     case 'text':
       return row.text.length;
     case 'ids':
@@ -99,6 +101,10 @@ function charactersOf(row: Row): number {
     default:
       return row satisfies never;
   }
+}
+
+function contents(messages: readonly Message[]): number {
+  return messages.reduce((sum, { content }) => sum + content.length, 0);
 }
 
 function errorOf({ failure: { code, message, hint } }: TaskFailure): GleanerError {
