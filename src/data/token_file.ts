@@ -41,6 +41,15 @@ export async function isTokenFile(path: string): Promise<boolean> {
   }
 }
 
+/** What a file, or the first of a folder, says of its import; undefined: it is from elsewhere. */
+export async function importOf(path: string): Promise<(ImportOrigin & ImportResult) | undefined> {
+  if (!(await isTokenFile(path))) return undefined;
+  const [first] = await shardsOf(path);
+  if (first === undefined) return undefined;
+  await using file = await BatchFile.open(first);
+  return fromMetadata(file.metadata);
+}
+
 export async function openTokenSource(paths: readonly string[], options: TokenSourceOptions = {}): Promise<TokenFiles> {
   const files = (await Promise.all(paths.map(shardsOf))).flat();
   return TokenFiles.open(files, options);
