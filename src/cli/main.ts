@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, GleanerError } from '../common/errors.js';
 import { version } from '../common/version.js';
+import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { generateCommand } from './generate.js';
 import { reportCommand } from './report.js';
@@ -45,6 +46,7 @@ async function main(): Promise<void> {
     trainCommand(signal),
     generateCommand(signal),
     scoreCommand(signal),
+    dataCommand(signal),
     reportCommand(),
     doctorCommand(),
   ]) {

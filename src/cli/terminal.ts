@@ -1,5 +1,6 @@
 // The only file that prints. Results go to stdout; what happens meanwhile to stderr, as a bar on a terminal and as plain lines elsewhere.
 
+import { styleText } from 'node:util';
 import { SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
 import { GleanerError } from '../common/errors.js';
@@ -14,6 +15,15 @@ export function print(text: string): void {
 
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** Whether results may be coloured: they go to a terminal, and nobody forbade it (NO_COLOR). */
+export function coloured(): boolean {
+  return process.stdout.isTTY === true && !process.env.NO_COLOR;
+}
+
+export function style(format: Parameters<typeof styleText>[0], text: string): string {
+  return coloured() ? styleText(format, text) : text;
 }
 
 /** Text without a line's end, as it is written. */

@@ -49,7 +49,8 @@ export class RowOrder {
   readonly length: number;
   readonly #windows: Window[] = [];
   readonly #firstRow: Float64Array;
-  #kept: { window: Window; rows: Uint32Array } | undefined;
+  /** The last two: at a window's end who reads ahead is in the next one already. */
+  #kept: { window: Window; rows: Uint32Array }[] = [];
 
   constructor(private readonly key: OrderKey) {
     const { batch_rows } = key;
@@ -94,13 +95,14 @@ export class RowOrder {
   }
 
   #windowAt(place: number): { window: Window; rows: Uint32Array } {
-    const kept = this.#kept;
-    if (kept && place >= kept.window.begin && place < kept.window.begin + kept.window.rows) return kept;
+    const kept = this.#kept.find(({ window: { begin, rows } }) => place >= begin && place < begin + rows);
+    if (kept) return kept;
     const number = this.#windows.findLastIndex(({ begin }) => begin <= place);
     const window = this.#windows[number];
     if (!window) throw new RangeError(`place ${place} of an order of ${this.length}`);
-    this.#kept = { window, rows: this.#shuffled(window, number) };
-    return this.#kept;
+    const made = { window, rows: this.#shuffled(window, number) };
+    this.#kept = [...this.#kept.slice(-1), made];
+    return made;
   }
 
   #shuffled(window: Window, number: number): Uint32Array {

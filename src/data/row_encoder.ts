@@ -2,7 +2,7 @@
 
 import { renderChat, splitChat } from './chat.js';
 import { dataError, show } from './errors.js';
-import type { Message, Row } from './rows.js';
+import { demonstrationOf, type Message, type Row } from './rows.js';
 import { type ChatTemplate, chatTemplate, type TemplateName } from './template.js';
 import { maxTextLength, type Tokenizer } from './tokenizer.js';
 import type { Lengths } from './truncate.js';
@@ -89,6 +89,8 @@ export class RowEncoder {
       }
       case 'messages':
         return this.#chat(row.id, row.messages);
+      case 'preference':
+        return this.#parts(demonstrationOf(row));
       case 'prompt':
         throw dataError(
           `row ${row.id}: a prompt without a response`,
@@ -128,6 +130,8 @@ export class RowEncoder {
         const prompt_ids = this.#withBos(this.#encode(row.id, row.text)).slice(0, 1);
         return { prompt: this.#needed(row.id).decode(prompt_ids), prompt_ids };
       }
+      case 'preference':
+        return this.#prompt(demonstrationOf(row));
       case 'messages': {
         const { before } = splitChat(row.messages, this.settings.paper_compat);
         const template = this.#chatTemplate(row.id);

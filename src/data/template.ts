@@ -33,7 +33,7 @@ export class ChatTemplate {
   readonly #template: Template;
 
   constructor(
-    source: string,
+    readonly source: string,
     /** bos_token, eos_token, …: texts that the template may put in. */
     private readonly variables: Readonly<Record<string, string>>,
     /** Named in errors. */

@@ -10,7 +10,7 @@ import { makeFolder } from '../common/make_folder.js';
 import { onDisk } from '../common/on_disk.js';
 import { syncFolder } from '../common/whole_file.js';
 import { BatchFile } from '../data/arrow/batch_file.js';
-import { FileRows } from '../data/arrow/file_rows.js';
+import { ArrowRows } from '../data/arrow_rows.js';
 import { type Columns, type RowRead, rowsOf, tableOf } from './columns.js';
 
 /** Bytes that end a stream: they are left out, so that a stream can be gone on with. */
@@ -81,7 +81,7 @@ export class GrowingRows<Row, Some extends Columns<Row>> {
     return stream.subarray(schema, stream.length - END_OF_STREAM);
   }
 
-  async finish(): Promise<FileRows<RowRead<Some>>> {
+  async finish(): Promise<ArrowRows<RowRead<Some>>> {
     const { path, columns, key } = this.file;
     if (!this.whole) {
       await onDisk(path, async () => {
@@ -105,8 +105,8 @@ export async function openRows<Some extends Columns<never>>({
 }: {
   path: string;
   columns: Some;
-}): Promise<FileRows<RowRead<Some>>> {
-  return FileRows.open([path], (batch) => rowsOf(columns, batch));
+}): Promise<ArrowRows<RowRead<Some>>> {
+  return ArrowRows.open([path], (batch) => rowsOf(columns, batch));
 }
 
 function partOf(path: string): string {

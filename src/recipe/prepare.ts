@@ -5,7 +5,8 @@ import { GleanerError } from '../common/errors.js';
 import type { Log } from '../common/log.js';
 import { readRows } from '../data/readers.js';
 import { MemoryRows, type TokenSource } from '../data/row_source.js';
-import { RowTokenizer, type TokenizeCounts } from '../data/tokenize.js';
+import { isTokenFile, openTokenSource } from '../data/token_file.js';
+import { RowTokenizer, type TokenizeCounts, type TokenizeSettings } from '../data/tokenize.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import type { TokenRow } from '../engine/types.js';
 import { isFile } from '../models/config.js';
@@ -32,6 +33,7 @@ export interface PreparedData {
   counts: TokenizeCounts;
   held_out_counts: TokenizeCounts | undefined;
   fitPair: RowTokenizer['fitPair'];
+  close(): Promise<void>;
 }
 
 /** From config.json, the generation config and the tokenizer alone; no weight is read. */
@@ -66,38 +68,83 @@ export async function prepareModel(recipe: Pick<Recipe, 'model' | 'tokenizer'>):
   };
 }
 
-/** Reads and tokenises the demonstrations; what was cut or dropped is said. */
+/**
+ * The demonstrations as ids; what was cut or dropped is said. Files that `data import` wrote (or any Arrow file of ids) are read as they are
+ * trained on, others are read and tokenised here and held in memory.
+ */
 export async function prepareData(recipe: Recipe, model: PreparedModel, log: Log): Promise<PreparedData> {
   const { data } = recipe;
-  const train = await tokenized(recipe, model, data.train, data.limit);
-  sayCounts(log, 'training data', train.tokenizer.counts);
+  const paths = [data.train].flat();
+  const train = (await areTokenFiles(paths)) ? await streamed(recipe, model, paths) : await held(recipe, model, paths);
+  sayCounts(log, 'training data', train.counts, train.firstDropped);
   if (train.rows.length === 0) {
     throw new GleanerError(
       'ERR_GLEANER_DATA',
-      `${[data.train].flat().join(', ')}: no row is left to train on`,
-      describeDropped(train.tokenizer.counts),
+      `${paths.join(', ')}: no row is left to train on`,
+      describeDropped(train.counts),
     );
   }
-  const held = data.eval === null ? undefined : await tokenized(recipe, model, data.eval, data.eval_limit);
-  if (held) sayCounts(log, 'evaluation data', held.tokenizer.counts);
-  const fitter = train.tokenizer;
+  const evaluation =
+    data.eval === null ? undefined : await tokenized(recipe, model, [data.eval].flat(), data.eval_limit);
+  if (evaluation) sayCounts(log, 'evaluation data', evaluation.tokenizer.counts, evaluation.tokenizer.firstDropped);
   return {
-    rows: inMemory(train.rows),
-    held_out: held?.rows ?? [],
-    counts: train.tokenizer.counts,
-    held_out_counts: held?.tokenizer.counts,
-    fitPair: (row, generated) => fitter.fitPair(row, generated),
+    rows: train.rows,
+    held_out: evaluation?.rows ?? [],
+    counts: train.counts,
+    held_out_counts: evaluation?.tokenizer.counts,
+    fitPair: (row, generated) => train.fitter.fitPair(row, generated),
+    close: train.close,
   };
 }
 
-async function tokenized(
-  recipe: Recipe,
-  model: PreparedModel,
-  paths: string | readonly string[],
-  limit: number | null,
-) {
+interface Demonstrations {
+  rows: TokenSource;
+  counts: TokenizeCounts;
+  firstDropped: Readonly<Record<string, string>>;
+  fitter: RowTokenizer;
+  close(): Promise<void>;
+}
+
+/** All of them or none: an order goes through files of one kind. */
+async function areTokenFiles(paths: readonly string[]): Promise<boolean> {
+  const found = await Promise.all(paths.map(isTokenFile));
+  if (found.every((is) => !is) || found.every((is) => is)) return found[0] ?? false;
+  const other = paths[found.indexOf(false)];
+  throw new GleanerError(
+    'ERR_GLEANER_DATA',
+    `data.train mixes files of token ids with others: ${other}`,
+    'Import those too: gleaner data import.',
+  );
+}
+
+async function streamed(recipe: Recipe, model: PreparedModel, paths: readonly string[]): Promise<Demonstrations> {
+  const { data } = recipe;
+  if (recipe.paper_compat && chosenMethod(recipe).pairs) {
+    throw new GleanerError(
+      'ERR_GLEANER_RECIPE',
+      `paper_compat ends generated answers as the demonstrations' texts end, and ${paths[0]} holds ids`,
+      'Train on the files that were imported.',
+    );
+  }
+  const settings = settingsOf(recipe, model);
+  const rows = await openTokenSource(paths, {
+    ...settings,
+    bos_token_id: model.tokenizer?.bos_token_id,
+    limit: data.limit,
+  });
+  const fitter = new RowTokenizer(model.tokenizer, settings);
+  return { rows, counts: rows.counts, firstDropped: rows.firstDropped, fitter, close: () => rows.close() };
+}
+
+async function held(recipe: Recipe, model: PreparedModel, paths: readonly string[]): Promise<Demonstrations> {
+  const { rows, tokenizer } = await tokenized(recipe, model, paths, recipe.data.limit);
+  const { counts, firstDropped } = tokenizer;
+  return { rows: inMemory(rows), counts, firstDropped, fitter: tokenizer, close: async () => {} };
+}
+
+function settingsOf(recipe: Recipe, model: PreparedModel): TokenizeSettings {
   const { data, generation, paper_compat } = recipe;
-  const tokenizer = new RowTokenizer(model.tokenizer, {
+  return {
     template: data.template,
     bos: data.bos,
     max_length: data.max_length,
@@ -106,9 +153,13 @@ async function tokenized(
     eos_token_id: model.eos_token_id,
     vocab: model.description.spec.vocab,
     paper_compat,
-  });
+  };
+}
+
+async function tokenized(recipe: Recipe, model: PreparedModel, paths: readonly string[], limit: number | null) {
+  const tokenizer = new RowTokenizer(model.tokenizer, settingsOf(recipe, model));
   const rows: TokenRow[] = [];
-  for await (const row of readRows(typeof paths === 'string' ? [paths] : paths, { format: data.format, limit })) {
+  for await (const row of readRows(paths, { format: recipe.data.format, limit })) {
     const ids = tokenizer.tokenize(row);
     if (ids) rows.push(ids);
   }
@@ -129,7 +180,12 @@ function inMemory(rows: readonly TokenRow[]): TokenSource {
   });
 }
 
-function sayCounts(log: Log, what: string, counts: TokenizeCounts): void {
+function sayCounts(
+  log: Log,
+  what: string,
+  counts: TokenizeCounts,
+  firstDropped: Readonly<Record<string, string>>,
+): void {
   const { read, kept, prompts_cut, responses_cut } = counts;
   const parts = [`${kept} of ${read} rows`];
   if (prompts_cut > 0) parts.push(`${prompts_cut} prompts cut`);
@@ -137,6 +193,7 @@ function sayCounts(log: Log, what: string, counts: TokenizeCounts): void {
   const dropped = describeDropped(counts);
   if (dropped) parts.push(dropped);
   log.info(`${what}: ${parts.join(', ')}`);
+  for (const [reason, first] of Object.entries(firstDropped)) log.info(`  ${reason}, the first: ${first}`);
 }
 
 function describeDropped({ dropped }: TokenizeCounts): string | undefined {

@@ -86,6 +86,7 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
 
   const model = await prepareModel(recipe);
   const data = await prepareData(recipe, model, log);
+  await using _files = { [Symbol.asyncDispose]: () => data.close() };
   const fingerprints = { data: data.rows.fingerprint, model: await modelFingerprint(recipe.model, recipe.init) };
   if (point) checkSameInputs(point, fingerprints, recipe, log);
   const plan = planRun(withSizesOf(recipe, point), model.description, sizesOf(recipe, data.rows, data.held_out));

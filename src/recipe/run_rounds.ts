@@ -1,6 +1,6 @@
 // The rounds' files as a method sees them: text is put beside what was sampled, and how far the sampling is becomes known.
 
-import type { FileRows } from '../data/arrow/file_rows.js';
+import type { ArrowRows } from '../data/arrow_rows.js';
 import type { Generation, RoundPair, RoundRows, RoundStore } from '../methods/method.js';
 import type { RoundFiles } from '../output/round_store.js';
 import type { Output } from './run_output.js';
@@ -14,7 +14,7 @@ export interface SamplingPlace {
 export class RunRounds implements RoundStore, AsyncDisposable {
   sampling: SamplingPlace | undefined;
   /** Of the rounds so far. */
-  readonly #open: FileRows<unknown>[] = [];
+  readonly #open: ArrowRows<unknown>[] = [];
 
   constructor(
     private readonly files: RoundFiles,
@@ -48,7 +48,7 @@ export class RunRounds implements RoundStore, AsyncDisposable {
     return this.#keep(await this.files.openPairs(round));
   }
 
-  #keep<Row>(rows: FileRows<Row>): FileRows<Row> {
+  #keep<Row>(rows: ArrowRows<Row>): ArrowRows<Row> {
     this.#open.push(rows);
     return rows;
   }

@@ -1,6 +1,7 @@
 // The recipe: every key, its default and what it may be. The one place where defaults stand; a method's own section is described by the method.
 
 import { z } from 'zod';
+import { formatNames } from '../data/readers.js';
 import type { IrftOptions } from '../methods/irft.js';
 import { type MethodName, methods } from '../methods/methods.js';
 import type { SpinOptions } from '../methods/spin.js';
@@ -14,7 +15,8 @@ const data = z.strictObject({
   train: files,
   /** Demonstrations that are not trained on; null: no evaluation. */
   eval: files.nullable().default(null),
-  format: z.enum(['auto', 'jsonl', 'json']).default('auto'),
+  /** auto: by content and ending. */
+  format: z.enum(['auto', ...formatNames]).default('auto'),
   template: z.enum(['auto', 'none', 'zephyr', 'chatml']).default('auto'),
   /** auto: as the tokenizer's configuration says. */
   bos: z.enum(['auto', 'always', 'never']).default('auto'),

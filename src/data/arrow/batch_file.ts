@@ -3,9 +3,9 @@
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { type RecordBatch, type Schema, Vector } from 'apache-arrow';
-import { GleanerError, messageOf } from '../../common/errors.js';
-import { clip, dataError, fileError } from '../errors.js';
+import { fileError } from '../errors.js';
 import { Damage } from './damage.js';
+import { guarded, readFully } from './guarded.js';
 import { type Dictionaries, loadBatch, loadDictionary } from './load.js';
 import { type ArrowMessage, decodeMessage, maxMetadataBytes } from './message.js';
 
@@ -43,7 +43,7 @@ export class BatchFile {
       throw fileError(path, error);
     });
     try {
-      const index = await guard(path, 'not a whole Arrow file', async () =>
+      const index = await guarded(path, 'not a whole Arrow file', async () =>
         new Scan(handle, (await handle.stat()).size).run(),
       );
       return new BatchFile(path, handle, index);
@@ -90,7 +90,7 @@ export class BatchFile {
   async read(batch: number, columns?: ReadonlySet<string>): Promise<RecordBatch> {
     const span = this.index.batches[batch];
     if (span === undefined) throw new RangeError(`record batch ${batch} of ${this.index.batches.length}`);
-    return guard(this.path, `record batch ${batch + 1}`, async () => {
+    return guarded(this.path, `record batch ${batch + 1}`, async () => {
       const [{ message, body }, dictionaries] = await Promise.all([this.#message(span), this.#dictionariesOf(span)]);
       if (message.kind !== 'batch') throw new Damage('it changed while it was read');
       return loadBatch(this.schema, message.header, body, dictionaries, columns);
@@ -244,26 +244,3 @@ class Scan {
 }
 
 const plain = (bytes: Buffer) => new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
-
-async function readFully(handle: FileHandle, into: Buffer, at: number): Promise<void> {
-  for (let done = 0; done < into.length; ) {
-    const { bytesRead } = await handle.read(into, done, into.length - done, at + done);
-    if (bytesRead === 0) throw new Damage('it became shorter while it was read');
-    done += bytesRead;
-  }
-}
-
-/** Whatever goes wrong inside of a file, also in libraries that trust it, as one error that names it. */
-async function guard<Result>(path: string, what: string, work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof GleanerError) throw error;
-    if (error instanceof Error && 'syscall' in error) throw fileError(path, error);
-    throw dataError(
-      `${path}: ${what}: ${clip(messageOf(error), 160)}`,
-      'Is the file whole? Write it anew, or take an earlier copy.',
-      error,
-    );
-  }
-}

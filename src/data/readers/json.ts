@@ -1,7 +1,7 @@
-// .json: a list of objects, or objects one after the other (one row, or JSON lines under the other name). The list is cut into its objects
+// .json, also .gz: a list of objects, or objects one after the other (one row, or JSON lines under the other name). The list is cut into its objects
 // byte by byte, so a file of any size is read a row at a time; what is inside an object is left to JSON.parse.
 
-import { chunks, parseJson, RowBytes, withoutMark } from '../chunks.js';
+import { chunks, firstBytes, isGzip, parseJson, RowBytes, withoutMark } from '../chunks.js';
 import { dataError } from '../errors.js';
 import type { Place, RawRow } from '../rows.js';
 import type { Reader } from './reader.js';
@@ -14,7 +14,7 @@ const spaces = new Set([byte(' '), byte('\t'), byte('\r'), newline]);
 async function* read(file: string): AsyncGenerator<RawRow> {
   const splitter = new ObjectSplitter(file);
   let first = true;
-  for await (const chunk of chunks(file)) {
+  for await (const chunk of chunks(file, () => splitter.line)) {
     yield* splitter.push(first ? withoutMark(chunk) : chunk);
     first = false;
   }
@@ -57,6 +57,10 @@ class ObjectSplitter {
     if (this.#depth > 0) throw dataError(`${this.file}:${this.#rowLine}: the file ends inside of this row`);
     if (this.#inList && this.#between !== 'done')
       throw dataError(`${this.file}:${this.#line}: the file ends before the ] of its list`);
+  }
+
+  get line(): number {
+    return this.#line;
   }
 
   get #place(): Place {
@@ -102,4 +106,9 @@ class ObjectSplitter {
   }
 }
 
-export const json: Reader<'json'> = { name: 'json', endings: ['.json'], read };
+export const json: Reader<'json'> = {
+  name: 'json',
+  endings: ['.json', '.json.gz'],
+  detail: async (path) => (isGzip(await firstBytes(path, 2)) ? 'JSON, gzip' : 'JSON'),
+  read,
+};

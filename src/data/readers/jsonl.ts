@@ -1,6 +1,6 @@
-// .jsonl: a JSON object a line. Blank lines are skipped; line ends may be \n or \r\n.
+// .jsonl, also .gz: a JSON object a line. Blank lines are skipped; line ends may be \n or \r\n.
 
-import { chunks, parseJson, RowBytes, withoutMark } from '../chunks.js';
+import { chunks, firstBytes, isGzip, parseJson, RowBytes, withoutMark } from '../chunks.js';
 import type { RawRow } from '../rows.js';
 import type { Reader } from './reader.js';
 
@@ -10,7 +10,7 @@ async function* read(file: string): AsyncGenerator<RawRow> {
   const bytes = new RowBytes();
   let line = 1;
   let first = true;
-  for await (const chunk of chunks(file)) {
+  for await (const chunk of chunks(file, () => line)) {
     const rest = first ? withoutMark(chunk) : chunk;
     first = false;
     let begin = 0;
@@ -28,4 +28,9 @@ async function* read(file: string): AsyncGenerator<RawRow> {
   if (value !== undefined) yield { place: { file, line }, value };
 }
 
-export const jsonl: Reader<'jsonl'> = { name: 'jsonl', endings: ['.jsonl', '.ndjson'], read };
+export const jsonl: Reader<'jsonl'> = {
+  name: 'jsonl',
+  endings: ['.jsonl', '.ndjson', '.jsonl.gz', '.ndjson.gz'],
+  detail: async (path) => (isGzip(await firstBytes(path, 2)) ? 'JSON lines, gzip' : 'JSON lines'),
+  read,
+};
