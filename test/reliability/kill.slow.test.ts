@@ -14,14 +14,14 @@ import { suite } from '../support/suite.js';
 import { tinyRun } from '../support/tiny_run.js';
 
 const KILLS = 50;
-const child = fileURLToPath(new URL('../support/run_child.ts', import.meta.url));
+const child = fileURLToPath(new URL('../support/run_child.mjs', import.meta.url));
 let kills = 0;
 let amidCheckpoint = 0;
 
 /** True: it was killed; false: it came to its end before. */
 async function killedAfter(recipe: RecipeInput, milliseconds: number): Promise<boolean> {
   const process_ = fork(child, [JSON.stringify(recipe)], {
-    execArgv: ['--import', 'tsx'],
+    execArgv: [],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   let said = '';
@@ -66,6 +66,7 @@ suite('kill -9', (test) => {
         if (!(await killedAfter({ ...recipe, output }, milliseconds))) break;
         ++kills;
         if (writesCheckpoint(output)) ++amidCheckpoint;
+        if (kills % 10 === 0) console.log(`${kills} kills`);
         assert.ok(life < 200, 'it gets nowhere');
       }
       assert.deepEqual(runFiles(output), runFiles(whole));
