@@ -4,6 +4,7 @@
 import { stat } from 'node:fs/promises';
 import { GleanerError } from '../common/errors.js';
 import { type Log, silent } from '../common/log.js';
+import { holdsRun } from '../output/folder.js';
 import { planRun, type RunPlan, sizesOf, sizesWithoutData } from './plan.js';
 import { type PreparedData, type PreparedModel, prepareData, prepareModel } from './prepare.js';
 import { checkRecipe } from './read.js';
@@ -16,11 +17,15 @@ export interface DryRun {
 
 export async function dryRun(input: RecipeInput | Recipe, log: Log = silent): Promise<DryRun> {
   const recipe = checkRecipe(input);
+  if (await holdsRun(recipe.output)) log.warn(`${recipe.output} holds a run already: pass --resume or --overwrite`);
   const model = await prepareModel(recipe);
   const missing = await missingFiles(recipe);
   if (missing.length > 0) log.warn(`${missing.join(', ')}: not there`);
   const data = missing.length > 0 ? undefined : await readable(recipe, model, log);
-  if (data) return { recipe, plan: planRun(recipe, model.description, sizesOf(recipe, data.rows, data.held_out)) };
+  if (data) {
+    await using _files = { [Symbol.asyncDispose]: () => data.close() };
+    return { recipe, plan: planRun(recipe, model.description, sizesOf(recipe, data.rows, data.held_out)) };
+  }
   log.warn('the plan stands on data.limit and data.max_length');
   if (recipe.data.limit === null) log.warn('without data.limit the number of steps is unknown');
   return { recipe, plan: planRun(recipe, model.description, sizesWithoutData(recipe)) };

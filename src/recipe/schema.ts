@@ -144,6 +144,6 @@ export function defineRecipe(recipe: RecipeInput): RecipeInput {
 }
 
 export function withNames(parsed: Parsed): Recipe {
-  const name = parsed.name ?? parsed.method;
-  return { ...parsed, name, output: parsed.output ?? `runs/${name}` };
+  const { name = parsed.method, output = `runs/${name}`, ...rest } = parsed;
+  return { name, output, ...rest };
 }
