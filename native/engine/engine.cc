@@ -38,6 +38,7 @@ Tensor Engine::rows_of(const BlockRows& rows) {
       break;
     case Block::round:
       if (round_weights_.data() == nullptr) throw no_round();
+      if (round_swapped_) throw other_weights("the round's copy");  // today's weights lie there
       block = round_weights_.f32();
       break;
     case Block::optimizer:
