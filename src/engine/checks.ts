@@ -1,7 +1,14 @@
 // Numbers that a caller gives: what is out of range is named here, before it reaches native code.
 
 import { GleanerError } from '../common/errors.js';
-import type { GenerateOptions, GeneratePrompt, OptimizerSettings, StepSettings } from './types.js';
+import type {
+  GenerateOptions,
+  GeneratePrompt,
+  OptimizerSettings,
+  PairLoss,
+  PlanSettings,
+  StepSettings,
+} from './types.js';
 
 /** Throws ERR_GLEANER_USAGE unless `holds`. */
 function need(holds: boolean, name: string, value: unknown, wanted: string): void {
@@ -17,6 +24,32 @@ export function checkMemoryLimit(bytes: number): number {
 
 /** Most tokens that a micro-batch or a path can have: native counts rows in 32 bits. */
 const isLength = (value: number): boolean => isCount(value) && value > 0 && value < 2 ** 31;
+
+export function checkSeed(seed: number): number {
+  need(Number.isSafeInteger(seed), 'seed', seed, 'a whole number');
+  return seed;
+}
+
+export function checkPlan({ training, generation }: PlanSettings): void {
+  const length = (name: string, value: number) =>
+    need(isLength(value), name, value, 'a whole number from 1 to 2^31 - 1');
+  if (training) {
+    length('micro_batch_tokens', training.micro_batch_tokens);
+    length('max_length', training.max_length);
+  }
+  if (generation) {
+    length('batch_size', generation.batch_size);
+    length('max_length', generation.max_length);
+  }
+}
+
+const pairLosses: readonly PairLoss[] = ['logistic', 'hinge', 'linear'];
+
+export function checkPair({ loss, beta, nll_weight }: { loss: PairLoss; beta: number; nll_weight: number }): void {
+  need(pairLosses.includes(loss), 'loss', loss, `one of ${pairLosses.join(', ')}`);
+  need(Number.isFinite(beta), 'beta', beta, 'a number');
+  need(Number.isFinite(nll_weight) && nll_weight >= 0, 'nll_weight', nll_weight, 'a number from 0');
+}
 
 export function checkTraining(options: {
   optimizer: OptimizerSettings;

@@ -6,7 +6,20 @@ import type { checkedStep } from './checks.js';
 import { settle } from './command.js';
 import { microBatch, type Tree } from './forest.js';
 import { joined, noTargets, split, sum } from './step.js';
-import type { TokenRow, UpdateBatch } from './types.js';
+import type { CustomObjective, TokenRow, UpdateBatch } from './types.js';
+
+type Answer = ReturnType<CustomObjective['compute']>;
+
+/** Callers without types, or with a function that is async, learn what is wrong. */
+function checkedAnswer(answer: Answer | undefined): Answer {
+  if (typeof answer?.loss === 'number' && Array.isArray(answer.dlogprobs)) return answer;
+  const what = answer instanceof Promise ? 'a promise' : 'no { loss, dlogprobs }';
+  throw new GleanerError(
+    'ERR_GLEANER_USAGE',
+    `the objective answered with ${what}`,
+    'compute returns { loss: number, dlogprobs: Float32Array[] }, at once',
+  );
+}
 
 /** The caller lets nobody else use the engine meanwhile: the activations of a forward are kept for its backward. */
 export async function customUpdate(
@@ -33,7 +46,7 @@ export async function customUpdate(
       num_tokens += batch.ids.length;
       const logprobs = split(await settle(() => native.forward(batch), signal, native), members);
       for (const values of logprobs) sequence_logprobs.push(sum(values));
-      const answer = objective.compute(members, logprobs);
+      const answer = checkedAnswer(objective.compute(members, logprobs));
       const dlogprobs = joined(answer.dlogprobs, members, denominator);
       await settle(() => native.backward(dlogprobs), signal, native);
       loss += answer.loss / denominator;

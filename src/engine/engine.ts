@@ -9,7 +9,7 @@ import type { Config } from '../models/config.js';
 import { openModelFolder, type ParameterSource, readConfigOnly } from '../models/folder.js';
 import type { DecoderSpec, ModelDescription } from '../models/spec.js';
 import { addon, type NativeEngine, type NativeJob, type NativeObjective, type NativeOps } from './addon.js';
-import { checkedStep, checkGenerate, checkMemoryLimit, checkTraining } from './checks.js';
+import { checkedStep, checkGenerate, checkMemoryLimit, checkPlan, checkSeed, checkTraining } from './checks.js';
 import { settle, typed } from './command.js';
 import { customUpdate } from './custom.js';
 import { microBatch, packTrees, type Tree, treeOfPair, treeOfRow, treesOfRows, treeTokens } from './forest.js';
@@ -94,6 +94,7 @@ export class Engine implements Trainer {
   #training: TrainingOptions | undefined;
   #updating = false;
   readonly #gate = new Gate();
+  #saving: Promise<unknown> = Promise.resolve();
 
   private constructor(
     native: NativeEngine,
@@ -115,9 +116,10 @@ export class Engine implements Trainer {
   static async load(path: string, options: EngineOptions = {}): Promise<Engine> {
     const ops = nativeOps(options);
     const random = options.init === 'random';
+    const seed = checkSeed(options.seed ?? 0);
+    const limit = checkMemoryLimit(options.memory_limit_bytes ?? 0);
     const folder = random ? { ...(await readConfigOnly(path)), sources: [] } : await openModelFolder(path);
-    const native = construct(folder.description.spec, ops, checkMemoryLimit(options.memory_limit_bytes ?? 0));
-    const seed = options.seed ?? 0;
+    const native = construct(folder.description.spec, ops, limit);
     const initialise = random
       ? () => native.fillRandom({ seed, stddev: folder.description.initializer_range })
       : loader(native, folder.sources);
@@ -133,6 +135,7 @@ export class Engine implements Trainer {
 
   /** Bytes by purpose, before anything is loaded. */
   static plan(spec: DecoderSpec, settings: PlanSettings): MemoryPlan {
+    checkPlan(settings);
     const { training, generation } = settings;
     const request = {
       ...(training ? { training: { ...training } } : {}),
@@ -326,7 +329,7 @@ export class Engine implements Trainer {
 
   /** A Hugging Face folder that transformers loads. files: what to take along in place of the files the model came with. */
   async save(path: string, options: { dtype?: 'F32' | 'F16' | 'BF16'; files?: readonly string[] } = {}): Promise<void> {
-    await this.#gate.read(() =>
+    const write = () =>
       writeModelFolder(
         path,
         this.#config,
@@ -334,8 +337,13 @@ export class Engine implements Trainer {
         options.dtype ?? 'F32',
         options.files ?? this.#files,
         (file, header, pieces) => this.#run(() => this.#native.save(file, header, pieces)),
-      ),
-    );
+      );
+    await this.#gate.read(async () => {
+      // One after the other: two may have one path.
+      const saving = this.#saving.then(write);
+      this.#saving = saving.catch(() => {});
+      await saving;
+    });
   }
 
   /**
