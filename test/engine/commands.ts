@@ -1,12 +1,13 @@
 // Every command of an engine, callable in one way, and what its answer comes down to: for every_command.test.ts and its worker threads.
 
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { errorCodes } from '../../src/common/errors.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { treesOfRows } from '../../src/engine/forest.js';
 import type { GenerateOptions, UpdateBatch } from '../../src/engine/types.js';
-import { adamw, sftObjective, trainingOptions } from '../support/engines.js';
+import { adamw, sftObjective, trainingOptions, withGolden } from '../support/engines.js';
 import { demonstrations, somePairs } from '../support/pairs.js';
 
 export const rows = demonstrations(6);
@@ -113,6 +114,22 @@ export async function probe(engine: Engine, folder: string): Promise<unknown> {
     initial: await engine.withInitialWeights(() => engine.score(rows)),
     round: await engine.withRoundWeights(() => engine.score(rows)),
   };
+}
+
+/** Engines that stand where `prepared` leaves them, and what is asked of them afterwards. */
+export function preparedEngines(place: string) {
+  const folder = join(place, 'prepared');
+  const withPrepared = <T>(work: (engine: Engine) => Promise<T>): Promise<T> =>
+    withGolden('llama-gqa', {}, async (engine) => {
+      await prepared(engine, folder);
+      return work(engine);
+    });
+  let wanted: string | undefined;
+  const assertRight = async (engine: Engine, after: string): Promise<void> => {
+    wanted ??= await withPrepared(async (fresh) => digest(await probe(fresh, folder)));
+    assert.equal(digest(await probe(engine, folder)), wanted, `the engine is another after ${after}`);
+  };
+  return { folder, withPrepared, assertRight };
 }
 
 const PATIENCE_MS = 60_000;
