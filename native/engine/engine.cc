@@ -38,6 +38,7 @@ Tensor Engine::rows_of(const BlockRows& rows) {
       break;
     case Block::round:
       if (round_weights_.data() == nullptr) throw no_round();
+      if (round_swapped_) throw other_weights("the round's copy");  // today's weights lie there
       block = round_weights_.f32();
       break;
     case Block::optimizer:
@@ -143,7 +144,7 @@ void Engine::write(const std::string& name, std::span<const float> values) {
 }
 
 void Engine::put_weights_aside() {
-  if (weights_aside_) throw Error("ERR_GLEANER_BUSY", "other weights are in place already");
+  if (weights_aside_ || round_swapped_) throw other_weights("withInitialWeights");
   parameters_.allocate_gradients(memory_);
   ops_->copy(parameters_.values(), parameters_.gradients());
   weights_aside_ = true;
@@ -166,7 +167,7 @@ void Engine::remember_round() {
 
 void Engine::swap_round() {
   if (round_weights_.data() == nullptr) throw no_round();
-  if (weights_aside_) throw Error("ERR_GLEANER_BUSY", "other weights are in place already");
+  if (weights_aside_) throw other_weights("withRoundWeights");
   const Tensor values = parameters_.values();
   std::swap_ranges(values.f32(), values.f32() + values.cols, round_weights_.f32());
   parameters_.repack(*ops_);

@@ -19,6 +19,9 @@ AtomicFile::AtomicFile(std::string path)
     : path_(std::move(path)),
       temporary_path_(path_ + ".tmp-" + std::to_string(::getpid()) + "-" +
                       std::to_string(reinterpret_cast<uintptr_t>(this))) {
+  if (path_.find('\0') != std::string::npos) {  // the system would read another name: what stands before it
+    throw Error("ERR_GLEANER_DISK", path_.substr(0, path_.find('\0')) + "…: a path cannot hold a zero byte");
+  }
   ::unlink(temporary_path_.c_str());  // of an earlier process with this id
   descriptor_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail("create");

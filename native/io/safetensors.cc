@@ -69,6 +69,9 @@ void read_floats(const InputFile& file, uint64_t offset, Tensor destination) {
 }  // namespace
 
 InputFile::InputFile(std::string path) : path_(std::move(path)) {
+  if (path_.find('\0') != std::string::npos) {
+    throw model_error(path_.substr(0, path_.find('\0')) + "…", "a path cannot hold a zero byte");
+  }
   descriptor_ =
       ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // without O_NONBLOCK a pipe would wait for a writer
   if (descriptor_ < 0) throw model_error(path_, "cannot be opened: " + last_error());

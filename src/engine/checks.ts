@@ -1,7 +1,14 @@
 // Numbers that a caller gives: what is out of range is named here, before it reaches native code.
 
 import { GleanerError } from '../common/errors.js';
-import type { GenerateOptions, GeneratePrompt, StepSettings } from './types.js';
+import type {
+  GenerateOptions,
+  GeneratePrompt,
+  OptimizerSettings,
+  PairLoss,
+  PlanSettings,
+  StepSettings,
+} from './types.js';
 
 /** Throws ERR_GLEANER_USAGE unless `holds`. */
 function need(holds: boolean, name: string, value: unknown, wanted: string): void {
@@ -13,6 +20,51 @@ const isCount = (value: number): boolean => Number.isSafeInteger(value) && value
 export function checkMemoryLimit(bytes: number): number {
   need(isCount(bytes), 'memory_limit_bytes', bytes, 'a number of bytes, or 0 for no limit,');
   return bytes;
+}
+
+/** Most tokens that a micro-batch or a path can have: native counts rows in 32 bits. */
+const isLength = (value: number): boolean => isCount(value) && value > 0 && value < 2 ** 31;
+
+export function checkSeed(seed: number): number {
+  need(Number.isSafeInteger(seed), 'seed', seed, 'a whole number');
+  return seed;
+}
+
+export function checkPlan({ training, generation }: PlanSettings): void {
+  const length = (name: string, value: number) =>
+    need(isLength(value), name, value, 'a whole number from 1 to 2^31 - 1');
+  if (training) {
+    length('micro_batch_tokens', training.micro_batch_tokens);
+    length('max_length', training.max_length);
+  }
+  if (generation) {
+    length('batch_size', generation.batch_size);
+    length('max_length', generation.max_length);
+  }
+}
+
+const pairLosses: readonly PairLoss[] = ['logistic', 'hinge', 'linear'];
+
+export function checkPair({ loss, beta, nll_weight }: { loss: PairLoss; beta: number; nll_weight: number }): void {
+  need(pairLosses.includes(loss), 'loss', loss, `one of ${pairLosses.join(', ')}`);
+  need(Number.isFinite(beta), 'beta', beta, 'a number');
+  need(Number.isFinite(nll_weight) && nll_weight >= 0, 'nll_weight', nll_weight, 'a number from 0');
+}
+
+export function checkTraining(options: {
+  optimizer: OptimizerSettings;
+  micro_batch_tokens: number;
+  max_length: number;
+}): void {
+  const { optimizer, micro_batch_tokens, max_length } = options;
+  need(isLength(micro_batch_tokens), 'micro_batch_tokens', micro_batch_tokens, 'a whole number from 1 to 2^31 - 1');
+  need(isLength(max_length), 'max_length', max_length, 'a whole number from 1 to 2^31 - 1');
+  const { eps, weight_decay } = optimizer;
+  need(Number.isFinite(eps) && eps >= 0, 'eps', eps, 'a number from 0');
+  need(Number.isFinite(weight_decay) && weight_decay >= 0, 'weight_decay', weight_decay, 'a number from 0');
+  if (optimizer.name === 'adamw')
+    for (const beta of optimizer.betas) need(beta >= 0 && beta < 1, 'betas', beta, 'a number from 0 and below 1');
+  else need(optimizer.alpha >= 0 && optimizer.alpha <= 1, 'alpha', optimizer.alpha, 'a number from 0 to 1');
 }
 
 export function checkGenerate(prompts: readonly GeneratePrompt[], options: GenerateOptions): void {

@@ -2,6 +2,7 @@
 
 import { readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { GleanerError } from '../common/errors.js';
 import { makeFolder } from '../common/make_folder.js';
 import { onDisk } from '../common/on_disk.js';
 import { syncFolder, writeWholeFile } from '../common/whole_file.js';
@@ -29,6 +30,7 @@ export async function writeModelFolder(
   files: readonly string[],
   writeTensors: WriteTensors,
 ): Promise<void> {
+  if (path === '') throw new GleanerError('ERR_GLEANER_DISK', 'the model was given no folder to be saved to');
   const plan = planSave(config, description, dtype);
   const pieces = plan.pieces.map(({ parameter, row, rows }) => ({ parameter, row, rows, dtype }));
   const exists = await stat(path).then(
@@ -46,7 +48,12 @@ export async function writeModelFolder(
     },
     words,
   );
-  await writeTensors(join(folder, 'model.safetensors'), plan.header, pieces);
+  try {
+    await writeTensors(join(folder, 'model.safetensors'), plan.header, pieces);
+  } catch (error) {
+    if (!exists) await rm(folder, { recursive: true, force: true }).catch(() => {}); // the first error counts
+    throw error;
+  }
   if (exists) return;
   await onDisk(
     path,

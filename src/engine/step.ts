@@ -2,6 +2,7 @@
 
 import { GleanerError } from '../common/errors.js';
 import type { NativeObjective, NativeStepResult } from './addon.js';
+import { checkPair } from './checks.js';
 import type { TokenRow, UpdateBatch, UpdateResult } from './types.js';
 
 export function nativeObjective(batch: UpdateBatch): NativeObjective | undefined {
@@ -13,6 +14,7 @@ export function nativeObjective(batch: UpdateBatch): NativeObjective | undefined
       return { name: 'sft', loss: '', beta: 0, nll_weight: 0, denominator, nll_denominator: 1 };
     }
     case 'pair': {
+      checkPair(objective);
       const pairs = 'pairs' in batch ? batch.pairs : [];
       if (pairs.length === 0) throw noTargets();
       const real_tokens = pairs.reduce((total, pair) => total + pair.real_ids.length, 0);
