@@ -74,7 +74,7 @@ class Chunk {
         const page = this.#unpacked(body, count(header, 2));
         if (this.#dictionary !== undefined) throw new Damage('a second dictionary');
         this.#dictionary = count(inner, 1);
-        this.#checkPlain(page.length, this.#dictionary);
+        this.#checkPlain(page, 0, this.#dictionary);
         this.#keep(pageTypes.dictionary, page, [
           7,
           [
@@ -186,7 +186,7 @@ class Chunk {
     switch (encoding) {
       case encodings.plain:
       case encodings.split:
-        this.#checkPlain(left, values);
+        this.#checkPlain(page, begin, values);
         return;
       case encodings.plainDictionary:
       case encodings.dictionary:
@@ -222,7 +222,7 @@ class Chunk {
     } else checkRuns(page, [begin + 1, page.length], width, values, check);
   }
 
-  #checkPlain(bytes: number, values: number): void {
+  #checkPlain(page: Uint8Array, begin: number, values: number): void {
     const { type, type_length } = this.column;
     const widths: Record<string, number> = {
       BOOLEAN: 1 / 8,
@@ -235,7 +235,8 @@ class Chunk {
     };
     const width = type === 'FIXED_LEN_BYTE_ARRAY' ? type_length : widths[type];
     if (width === undefined || !(width > 0)) throw new Damage(`values of the type ${type}`);
-    if (values * width > bytes) throw new Damage(`${values} values in ${bytes} bytes`);
+    if (values * width > page.length - begin) throw new Damage(`${values} values in ${page.length - begin} bytes`);
+    if (type === 'BYTE_ARRAY') checkTexts(page, begin, values);
   }
 
   #unpacked(bytes: Uint8Array, size: number): Uint8Array {
@@ -245,6 +246,17 @@ class Chunk {
     if (page.length !== size) throw new Damage(`a page of ${page.length} bytes where ${size} are told`);
     return page;
   }
+}
+
+/** Each value stands behind its length. */
+function checkTexts(page: Uint8Array, begin: number, values: number): void {
+  const view = new DataView(page.buffer, page.byteOffset, page.length);
+  let at = begin;
+  for (let index = 0; index < values; ++index) {
+    if (at + 4 > page.length) throw new Damage('a page whose values end too early');
+    at += 4 + view.getUint32(at, true);
+  }
+  if (at > page.length) throw new Damage('a page whose values end too early');
 }
 
 function unpack(codec: string, bytes: Uint8Array, size: number): Uint8Array {
