@@ -20,7 +20,8 @@ type Change =
   | { kind: 'zero'; at: number; length: number }
   | { kind: 'number'; at: number; value: bigint; width: 4 | 8 };
 
-const place = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });
+/** Anywhere alike: fast-check’s numbers are mostly near 0, which would damage the first byte alone. */
+const place = fc.noBias(fc.nat(2 ** 30 - 1)).map((number) => number / 2 ** 30);
 const huge = [
   -1n,
   2n ** 31n - 1n,
@@ -142,7 +143,7 @@ suite('damaged data files', (test) => {
         const whole = new Map(all.map((name) => [name, readFileSync(join(golden, name))]));
         const property = fc.asyncProperty(
           fc.constantFrom(...all),
-          fc.array(change, { minLength: 1, maxLength: 2 }),
+          fc.array(change, { minLength: 1, maxLength: 3 }),
           async (name, changes) => {
             const content = whole.get(name) ?? Buffer.alloc(0);
             const inner = changes.reduce(changed, packed ? gunzipSync(content) : content);
@@ -152,8 +153,8 @@ suite('damaged data files', (test) => {
           },
         );
         await fc.assert(property, { seed: 23, numRuns: runs, includeErrorInReport: true });
-        // Both must happen, or the damage is no test.
-        assert.ok(outcomes.rows >= 5 && outcomes.refused >= runs / 5, JSON.stringify(outcomes));
+        // Both must happen, or the damage is no test; gzip's checksum finds all but damage to its header.
+        assert.ok(outcomes.rows >= (what === 'gzip' ? 0 : 5) && outcomes.refused >= runs / 5, JSON.stringify(outcomes));
       }));
   }
   test('data sets: a damaged list, a damaged or a missing file', () =>
