@@ -1,14 +1,10 @@
 // The pages of one column chunk, unpacked and checked: what comes out is the same column without compression, whose every length and count holds.
 // hyparquet, which decodes it, trusts them.
 
-import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { CompressionType } from 'apache-arrow';
-import { snappyUncompress } from 'hyparquet/src/snappy.js';
-import { decompressLz4, decompressLz4Raw } from 'hyparquet-compressors';
-import { decompress } from '../arrow/codecs.js';
 import { Damage } from '../arrow/damage.js';
 import { checkDeltas, checkRuns } from './runs.js';
 import { CompactReader, type Struct, writeStruct } from './thrift.js';
+import { unpack } from './unpack.js';
 
 export interface Column {
   codec: string;
@@ -257,38 +253,6 @@ function checkTexts(page: Uint8Array, begin: number, values: number): void {
     at += 4 + view.getUint32(at, true);
   }
   if (at > page.length) throw new Damage('a page whose values end too early');
-}
-
-function unpack(codec: string, bytes: Uint8Array, size: number): Uint8Array {
-  const fits = (most: number) => {
-    if (size > most * bytes.length + 64)
-      throw new Damage(`a page of ${bytes.length} compressed bytes claims to be ${size} bytes`);
-  };
-  if (codec === 'UNCOMPRESSED') return bytes;
-  if (size === 0) return new Uint8Array(0);
-  switch (codec) {
-    case 'SNAPPY': {
-      // A copy of 64 bytes takes 3.
-      fits(22);
-      const page = new Uint8Array(size);
-      snappyUncompress(bytes, page);
-      return page;
-    }
-    case 'GZIP':
-      return gunzipSync(bytes, { maxOutputLength: size });
-    case 'BROTLI':
-      return brotliDecompressSync(bytes, { maxOutputLength: size });
-    case 'ZSTD':
-      return decompress(CompressionType.ZSTD, bytes, size);
-    case 'LZ4':
-      fits(256);
-      return decompressLz4(bytes, size);
-    case 'LZ4_RAW':
-      fits(256);
-      return decompressLz4Raw(bytes, size);
-    default:
-      throw new Damage(`compressed with ${codec}, which is not read`);
-  }
 }
 
 /** How many levels are the highest (a value is there), and how many are 0 (a row begins). */
