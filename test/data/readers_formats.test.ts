@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { RecordBatchStreamWriter, tableFromArrays } from 'apache-arrow';
 import { BatchFile } from '../../src/data/arrow/batch_file.js';
+import { maxRowBytes } from '../../src/data/chunks.js';
 import { readRows, recognise } from '../../src/data/readers.js';
 import type { Row } from '../../src/data/rows.js';
 import { goldenFolder } from '../golden/golden.js';
@@ -152,6 +153,8 @@ suite('gzip', (test) => {
       for (const name of Object.keys(files)) assert.equal((await rowsOf(join(folder, name))).length, 1, name);
       writeFileSync(join(folder, 'e.jsonl.gz'), Buffer.from([0x1f, 0x8b, 9, 9, 9, 9]));
       await refused(join(folder, 'e.jsonl.gz'), /e\.jsonl\.gz:1: damaged gzip data/);
+      writeFileSync(join(folder, 'f.jsonl.gz'), gzipSync(Buffer.alloc(maxRowBytes + 1, 'x')));
+      await refused(join(folder, 'f.jsonl.gz'), /f\.jsonl\.gz:1: this row is longer than 64 MiB/);
     });
   });
 });
