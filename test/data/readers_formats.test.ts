@@ -2,7 +2,9 @@
 // files are refused.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { RecordBatchStreamWriter, tableFromArrays } from 'apache-arrow';
@@ -229,6 +231,22 @@ suite('what a file was taken for', (test) => {
       const formats = [];
       for (const name of Object.keys(files)) formats.push((await recognise(join(folder, name))).format);
       assert.deepEqual(formats, ['jsonl', 'json', 'json', 'arrow', 'arrow', 'parquet']);
+    });
+  });
+  test('a pipe is read once, by the format that was named', async () => {
+    await inFolder({}, async (folder) => {
+      const pipe = join(folder, 'pipe');
+      execFileSync('mkfifo', [pipe]);
+      await refused(pipe, /neither its name nor its first bytes/);
+      const [rows] = await Promise.all([
+        (async () => {
+          let count = 0;
+          for await (const _ of readRows([pipe], { format: 'jsonl', limit: null })) count += 1;
+          return count;
+        })(),
+        writeFile(pipe, read('pairs.jsonl')),
+      ]);
+      assert.equal(rows, 25);
     });
   });
   test('other things are refused by name', async () => {
