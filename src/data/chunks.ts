@@ -2,7 +2,7 @@
 // largest size.
 
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { messageOf } from '../common/errors.js';
@@ -12,9 +12,10 @@ import { type Place, showPlace } from './rows.js';
 export const maxRowBytes = 2 ** 26;
 const chunkBytes = 2 ** 18;
 
-/** The first bytes of a file as they lie there; fewer where it is shorter. */
+/** The first bytes of a file as they lie there; fewer where it is shorter, none of a pipe, which gives its bytes only once. */
 export async function firstBytes(path: string, count: number): Promise<Buffer> {
   try {
+    if (!(await stat(path)).isFile()) return Buffer.alloc(0);
     const handle = await open(path, 'r');
     try {
       const bytes = Buffer.alloc(count);

@@ -105,7 +105,7 @@ async function readerOf(path: string): Promise<AnyReader> {
   const foreign = unreadBytes(start.toString('hex'));
   const found =
     list.find((reader) => reader.begins?.(start)) ??
-    (foreign === undefined ? (list.find(named) ?? (await textReader(path))) : undefined);
+    (foreign === undefined ? (list.find(named) ?? (start.length > 0 ? await textReader(path) : undefined)) : undefined);
   if (found !== undefined) return found;
   const known = foreign ?? unread.find(named);
   if (known !== undefined) throw dataError(`${path}: ${known.what}, which is not read`, known.hint);

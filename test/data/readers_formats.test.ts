@@ -2,11 +2,14 @@
 // files are refused.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { RecordBatchStreamWriter, tableFromArrays } from 'apache-arrow';
 import { BatchFile } from '../../src/data/arrow/batch_file.js';
+import { maxRowBytes } from '../../src/data/chunks.js';
 import { readRows, recognise } from '../../src/data/readers.js';
 import type { Row } from '../../src/data/rows.js';
 import { goldenFolder } from '../golden/golden.js';
@@ -152,6 +155,8 @@ suite('gzip', (test) => {
       for (const name of Object.keys(files)) assert.equal((await rowsOf(join(folder, name))).length, 1, name);
       writeFileSync(join(folder, 'e.jsonl.gz'), Buffer.from([0x1f, 0x8b, 9, 9, 9, 9]));
       await refused(join(folder, 'e.jsonl.gz'), /e\.jsonl\.gz:1: damaged gzip data/);
+      writeFileSync(join(folder, 'f.jsonl.gz'), gzipSync(Buffer.alloc(maxRowBytes + 1, 'x')));
+      await refused(join(folder, 'f.jsonl.gz'), /f\.jsonl\.gz:1: this row is longer than 64 MiB/);
     });
   });
 });
@@ -226,6 +231,22 @@ suite('what a file was taken for', (test) => {
       const formats = [];
       for (const name of Object.keys(files)) formats.push((await recognise(join(folder, name))).format);
       assert.deepEqual(formats, ['jsonl', 'json', 'json', 'arrow', 'arrow', 'parquet']);
+    });
+  });
+  test('a pipe is read once, by the format that was named', async () => {
+    await inFolder({}, async (folder) => {
+      const pipe = join(folder, 'pipe');
+      execFileSync('mkfifo', [pipe]);
+      await refused(pipe, /neither its name nor its first bytes/);
+      const [rows] = await Promise.all([
+        (async () => {
+          let count = 0;
+          for await (const _ of readRows([pipe], { format: 'jsonl', limit: null })) count += 1;
+          return count;
+        })(),
+        writeFile(pipe, read('pairs.jsonl')),
+      ]);
+      assert.equal(rows, 25);
     });
   });
   test('other things are refused by name', async () => {

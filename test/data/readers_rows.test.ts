@@ -1,8 +1,10 @@
 // Kinds of rows that stand for others: preferences in every shape they come in, what is trained of them, SPIN's pairs, cells that are null.
 
 import assert from 'node:assert/strict';
+import { RowEncoder } from '../../src/data/row_encoder.js';
 import { demonstrationOf, parseRow, type Row } from '../../src/data/rows.js';
 import { assertRejects, suite } from '../support/suite.js';
+import { tinyTokenizer } from './golden.js';
 
 const parse = (value: unknown): Row => parseRow({ place: { file: 'd.arrow', line: 3, unit: 'row' }, value }, 'd:3');
 const refused = (value: unknown, message: RegExp) => assertRejects(() => parse(value), 'ERR_GLEANER_DATA', message);
@@ -73,6 +75,33 @@ suite('preference rows', (test) => {
     });
     const text: Row = { kind: 'text', id: 't', text: 'x' };
     assert.equal(demonstrationOf(text), text);
+  });
+});
+
+suite('what is trained of a preference', (test) => {
+  test('the ids of its chosen side, and its prompt', async () => {
+    const encoder = new RowEncoder(await tinyTokenizer('tiny-bytes'), {
+      template: 'zephyr',
+      bos: 'auto',
+      max_length: 512,
+      max_prompt_length: 128,
+      max_new_tokens: null,
+      eos_token_id: 2,
+      vocab: 2 ** 20,
+      paper_compat: false,
+    });
+    for (const row of [
+      { prompt: 'the prompt', chosen: ' yes', rejected: ' no' },
+      { messages: [user('one'), assistant('two'), user('three')], chosen: 'yes', rejected: 'no' },
+    ]) {
+      const preference = parse(row);
+      const other = parse({ ...row, rejected: 'something else' });
+      const parts = encoder.encode(preference);
+      assert.ok('response_ids' in parts && parts.response_ids.length > 1);
+      assert.deepEqual(parts, encoder.encode(demonstrationOf(preference)));
+      assert.deepEqual(parts, encoder.encode(other));
+      assert.deepEqual(encoder.encodePrompt(preference), encoder.encodePrompt(demonstrationOf(preference)));
+    }
   });
 });
 

@@ -20,8 +20,9 @@ export async function guarded<Result>(path: string, what: string, work: () => Pr
   } catch (error) {
     if (error instanceof GleanerError) throw error;
     if (error instanceof Error && 'syscall' in error) throw fileError(path, error);
+    const why = clip(messageOf(error), 200);
     throw dataError(
-      `${path}: ${what}: ${clip(messageOf(error), 200)}`,
+      `${path}: ${what}: ${error instanceof Damage ? why : `it is damaged (${why})`}`,
       'Is the file whole? Write it anew, or take an earlier copy.',
       error,
     );

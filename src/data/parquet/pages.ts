@@ -1,14 +1,10 @@
 // The pages of one column chunk, unpacked and checked: what comes out is the same column without compression, whose every length and count holds.
 // hyparquet, which decodes it, trusts them.
 
-import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { CompressionType } from 'apache-arrow';
-import { snappyUncompress } from 'hyparquet/src/snappy.js';
-import { decompressLz4, decompressLz4Raw } from 'hyparquet-compressors';
-import { decompress } from '../arrow/codecs.js';
 import { Damage } from '../arrow/damage.js';
 import { checkDeltas, checkRuns } from './runs.js';
 import { CompactReader, type Struct, writeStruct } from './thrift.js';
+import { unpack } from './unpack.js';
 
 export interface Column {
   codec: string;
@@ -74,7 +70,7 @@ class Chunk {
         const page = this.#unpacked(body, count(header, 2));
         if (this.#dictionary !== undefined) throw new Damage('a second dictionary');
         this.#dictionary = count(inner, 1);
-        this.#checkPlain(page.length, this.#dictionary);
+        this.#checkPlain(page, 0, this.#dictionary);
         this.#keep(pageTypes.dictionary, page, [
           7,
           [
@@ -186,7 +182,7 @@ class Chunk {
     switch (encoding) {
       case encodings.plain:
       case encodings.split:
-        this.#checkPlain(left, values);
+        this.#checkPlain(page, begin, values);
         return;
       case encodings.plainDictionary:
       case encodings.dictionary:
@@ -222,7 +218,7 @@ class Chunk {
     } else checkRuns(page, [begin + 1, page.length], width, values, check);
   }
 
-  #checkPlain(bytes: number, values: number): void {
+  #checkPlain(page: Uint8Array, begin: number, values: number): void {
     const { type, type_length } = this.column;
     const widths: Record<string, number> = {
       BOOLEAN: 1 / 8,
@@ -235,7 +231,8 @@ class Chunk {
     };
     const width = type === 'FIXED_LEN_BYTE_ARRAY' ? type_length : widths[type];
     if (width === undefined || !(width > 0)) throw new Damage(`values of the type ${type}`);
-    if (values * width > bytes) throw new Damage(`${values} values in ${bytes} bytes`);
+    if (values * width > page.length - begin) throw new Damage(`${values} values in ${page.length - begin} bytes`);
+    if (type === 'BYTE_ARRAY') checkTexts(page, begin, values);
   }
 
   #unpacked(bytes: Uint8Array, size: number): Uint8Array {
@@ -247,36 +244,15 @@ class Chunk {
   }
 }
 
-function unpack(codec: string, bytes: Uint8Array, size: number): Uint8Array {
-  const fits = (most: number) => {
-    if (size > most * bytes.length + 64)
-      throw new Damage(`a page of ${bytes.length} compressed bytes claims to be ${size} bytes`);
-  };
-  if (codec === 'UNCOMPRESSED') return bytes;
-  if (size === 0) return new Uint8Array(0);
-  switch (codec) {
-    case 'SNAPPY': {
-      // A copy of 64 bytes takes 3.
-      fits(22);
-      const page = new Uint8Array(size);
-      snappyUncompress(bytes, page);
-      return page;
-    }
-    case 'GZIP':
-      return gunzipSync(bytes, { maxOutputLength: size });
-    case 'BROTLI':
-      return brotliDecompressSync(bytes, { maxOutputLength: size });
-    case 'ZSTD':
-      return decompress(CompressionType.ZSTD, bytes, size);
-    case 'LZ4':
-      fits(256);
-      return decompressLz4(bytes, size);
-    case 'LZ4_RAW':
-      fits(256);
-      return decompressLz4Raw(bytes, size);
-    default:
-      throw new Damage(`compressed with ${codec}, which is not read`);
+/** Each value stands behind its length. */
+function checkTexts(page: Uint8Array, begin: number, values: number): void {
+  const view = new DataView(page.buffer, page.byteOffset, page.length);
+  let at = begin;
+  for (let index = 0; index < values; ++index) {
+    if (at + 4 > page.length) throw new Damage('a page whose values end too early');
+    at += 4 + view.getUint32(at, true);
   }
+  if (at > page.length) throw new Damage('a page whose values end too early');
 }
 
 /** How many levels are the highest (a value is there), and how many are 0 (a row begins). */
