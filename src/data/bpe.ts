@@ -73,7 +73,10 @@ export function splitsAtWords(ids: ReadonlyMap<string, number>, pairs: readonly 
 function byWords(encode: EncodePiece): EncodePiece {
   return (piece) => {
     const words = piece.match(/▁+[^▁]*|[^▁]+/gu) ?? [];
-    return words.length === 1 ? encode(piece) : words.flatMap(encode);
+    if (words.length === 1) return encode(piece);
+    const ids: number[] = [];
+    for (const word of words) for (const id of encode(word)) ids.push(id);
+    return ids;
   };
 }
 

@@ -19,7 +19,8 @@ interface HuggingFaceLibrary {
 }
 
 type PreTokenize = (text: string, options: { section_index: number }) => string[];
-type EncodePieces = (pieces: readonly string[]) => number[];
+/** Adds their ids to `ids`. */
+type EncodePieces = (pieces: readonly string[], ids: number[]) => void;
 
 export interface Library extends Pick<HuggingFaceLibrary, 'decode' | 'token_to_id' | 'id_to_token'> {
   /** Without the special tokens that the post-processor adds. */
@@ -44,10 +45,10 @@ export function createLibrary(
   const normalized = normalizedTexts(library, json.added_tokens);
   fixAddedDecoding(library, normalized);
   if (bpe !== undefined) spell = lateSpelling(library.pre_tokenizer) ?? spell;
-  const encodePieces: EncodePieces =
-    bpe === undefined
-      ? (pieces) => idsOf(library, library.model(pieces))
-      : (pieces) => pieces.flatMap((piece) => bpe(piece));
+  const encodePieces: EncodePieces = (pieces, ids) => {
+    if (bpe === undefined) for (const id of idsOf(library, library.model(pieces))) ids.push(id);
+    else for (const piece of pieces) for (const id of bpe(piece)) ids.push(id);
+  };
   return {
     encode: textEncoder(library, json.added_tokens, normalized, encodePieces),
     decode: (ids, options) => library.decode(ids, options),
@@ -149,18 +150,25 @@ function textEncoder(
     new Map([...late].map((token) => [normalized.get(token.content) ?? token.content, token])),
   );
   const idOf = (token: AddedToken): number => library.token_to_id(token.content) ?? token.id;
-  return (text) =>
-    splitRaw(text).flatMap((section, place) => {
-      if (section.token !== undefined) return [idOf(section.token)];
+  return (text) => {
+    const ids: number[] = [];
+    for (const [place, section] of splitRaw(text).entries()) {
+      if (section.token !== undefined) {
+        ids.push(idOf(section.token));
+        continue;
+      }
       const pieces = splitNormalized(normalizer === null ? section.text : normalizer(section.text));
-      return pieces.flatMap((piece, inner) => {
-        if (piece.token !== undefined) return [idOf(piece.token)];
-        if (piece.text === '') return [];
-        // Metaspace's prepend_scheme first asks for the place.
-        const section_index = place + inner;
-        return encodePieces(pre_tokenizer === null ? [piece.text] : pre_tokenizer(piece.text, { section_index }));
-      });
-    });
+      for (const [inner, piece] of pieces.entries()) {
+        if (piece.token !== undefined) ids.push(idOf(piece.token));
+        else if (piece.text !== '') {
+          // Metaspace's prepend_scheme first asks for the place.
+          const section_index = place + inner;
+          encodePieces(pre_tokenizer === null ? [piece.text] : pre_tokenizer(piece.text, { section_index }), ids);
+        }
+      }
+    }
+    return ids;
+  };
 }
 
 /** Python decodes an added token that is looked for in normalised text as that text: a ▁ before it is a space. */

@@ -101,7 +101,7 @@ suite('mixed texts', (test) => {
 
     test(`${name}: text that is decoded in parts is the text that is decoded whole`, async () => {
       const tokenizer = await load();
-      for (const [place, text] of texts.slice(0, 1000).entries()) {
+      for (const [place, text] of texts.slice(0, 500).entries()) {
         const ids = tokenizer.encode(text);
         const whole = tokenizer.decode(ids);
         const stream = tokenizer.textStream();
@@ -118,7 +118,7 @@ suite('mixed texts', (test) => {
     test(`${name}: a text that goes on has the ids that it has in the whole`, async () => {
       const tokenizer = await load();
       let compared = 0;
-      for (let place = 0; place + 1 < 2000; ++place) {
+      for (let place = 0; place + 1 < 1000; ++place) {
         // Behind a letter: an added token there could take white space of the text in.
         const [before, text] = [`${texts[place]}a`, texts[place + 1] ?? ''];
         const ids = tokenizer.encode(before);
@@ -128,7 +128,7 @@ suite('mixed texts', (test) => {
         assert.deepEqual(tokenizer.encodeAfter(before, text), whole.slice(ids.length), JSON.stringify([before, text]));
         compared += 1;
       }
-      assert.ok(compared > 1500, `${compared} were compared`);
+      assert.ok(compared > 750, `${compared} were compared`);
     });
   }
 });
