@@ -6,7 +6,7 @@ import { GleanerError, messageOf } from '../common/errors.js';
 import { clip, dataError } from './errors.js';
 import { TextStream } from './text_stream.js';
 import { createLibrary, type Library } from './tokenizer_fixes.js';
-import { readTokenizerFiles, type TokenizerFiles, textOf } from './tokenizer_json.js';
+import { readTokenizerFiles, type TemplateSource, type TokenizerFiles, textOf } from './tokenizer_json.js';
 
 /** One text of more characters would take minutes and gigabytes. */
 export const maxTextLength = 2 ** 20;
@@ -18,7 +18,7 @@ export class Tokenizer {
   readonly eos_token_id: number | undefined;
   /** A text begins with BOS where this tokenizer was trained. */
   readonly adds_bos: boolean;
-  readonly chat_template: string | undefined;
+  readonly chat_template: TemplateSource | undefined;
   /** Texts by name (bos_token, eos_token, …), as chat templates see them. */
   readonly special_tokens: Readonly<Record<string, string>>;
   readonly #library: Library;
