@@ -119,7 +119,9 @@ class BoundedInterpreter extends LibraryInterpreter {
     try {
       // The first item of an empty list is undefined, and no value, in the library.
       const ready = this.#prepared(node, environment);
-      const value = (ready instanceof Known ? ready.value : super.evaluate(ready, environment)) ?? newValue(undefined);
+      const value =
+        (ready instanceof Known ? ready.value : super.evaluate(ready, environment)) ??
+        new newScope().set('none', undefined);
       this.#check(value);
       return value;
     } finally {
@@ -250,7 +252,7 @@ class BoundedInterpreter extends LibraryInterpreter {
       text += value.toString();
       if (text.length > this.#mostText) this.#tooLong(text.length);
     }
-    return newValue(text);
+    return newText(text);
   }
 
   #check(value: Value): void {
@@ -301,8 +303,10 @@ class BoundedInterpreter extends LibraryInterpreter {
   }
 }
 
-function newValue(value: unknown): Value {
-  return new newScope().set('value', value);
+/** The library's text value, whose class it does not export. */
+const TextValue = new newScope().set('text', '').constructor;
+function newText(text: string): Value {
+  return Reflect.construct(TextValue, [text]);
 }
 
 function nodeIn(node: Node | undefined, name: string): Node | undefined {

@@ -79,14 +79,16 @@ suite('conversations', (test) => {
         return chosen === undefined ? messages : [...messages, chosen];
       });
       for (const [which, template] of Object.entries(await templatesOf(name))) {
-        const found = wanted.map((_, place) => {
+        // The others are the same text, or differ in white space only: a few blocks tell.
+        const blocks = wanted.slice(0, which === 'own' ? wanted.length : 3);
+        const found = blocks.map((_, place) => {
           const hash = createHash('sha256');
           for (const messages of chats.slice(place * golden.block, (place + 1) * golden.block))
             for (const [chat, add_generation_prompt] of variants(messages))
               hash.update(`${template.render(chat, { add_generation_prompt })}\0`);
           return hash.digest('hex').slice(0, 16);
         });
-        assert.deepEqual(found, wanted, which);
+        assert.deepEqual(found, blocks, which);
       }
     });
   }
