@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../common/errors.js';
 import { clip, dataError, fileError, show } from './errors.js';
+import { endlessGroup, regexesIn } from './regex_check.js';
 
 const addedToken = z.looseObject({
   id: z.int().nonnegative(),
@@ -73,6 +74,7 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
   const added = mergeAdded(json.added_tokens ?? [], config);
   const ids = [...vocabIds(json.model.vocab, file), ...added.map(({ id }) => id)];
   checkMerges(json.model.merges, file);
+  checkRegexes([json.normalizer, json.pre_tokenizer, json.post_processor, json.decoder], file);
   const highest = ids.reduce((most, id) => Math.max(most, id), -1);
   if (highest < 0) throw dataError(`${file}: model.vocab is empty`, hint);
   if (highest >= mostIds) throw dataError(`${file}: the id ${highest} is no token id`, hint);
@@ -156,6 +158,20 @@ function checkMerges(merges: unknown, file: string): void {
     (merge) => !isPair(merge) && !(typeof merge === 'string' && /^[^ ]+ [^ ]+$/.test(merge)),
   );
   if (place >= 0) throw dataError(`${file}: model.merges[${place}] is ${show(merges[place])}: no pair of tokens`, hint);
+}
+
+function checkRegexes(parts: readonly unknown[], file: string): void {
+  const regexes = regexesIn(parts);
+  if (regexes === undefined)
+    throw dataError(`${file}: its parts are nested too deep`, 'The file is damaged: copy it again.');
+  for (const regex of regexes) {
+    const group = endlessGroup(regex);
+    if (group !== undefined)
+      throw dataError(
+        `${file}: ${clip(group)} in a regular expression is a repeated group that holds a repeat or a choice`,
+        'Some texts would take for ever; no published tokenizer has one.',
+      );
+  }
 }
 
 /** transformers adds what only tokenizer_config.json lists, so its ids count. */

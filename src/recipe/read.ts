@@ -4,9 +4,10 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { closest, distance } from 'fastest-levenshtein';
-import { type Document, LineCounter, parseDocument, stringify } from 'yaml';
+import { type Document, Lexer, LineCounter, Parser, parseDocument, stringify } from 'yaml';
 import { z } from 'zod';
 import { GleanerError, messageOf } from '../common/errors.js';
+import { methods } from '../methods/methods.js';
 import { type Recipe, recipeSchema, withNames } from './schema.js';
 
 /** Where a recipe's keys stand, for messages: a line of the file, or an option of the command. */
@@ -15,8 +16,10 @@ interface Source {
 }
 
 const SUGGESTED_DISTANCE = 4;
-const MAX_BYTES = 2 ** 20;
+/** The library compares each key with all others. */
+const MAX_BYTES = 2 ** 17;
 const MAX_MESSAGES = 12;
+const MAX_DEPTH = 64;
 const minimal =
   'A minimal recipe: method: irft, model: DIR, data: { train: FILE }, each on a line of its own. See docs/recipes.md.';
 
@@ -87,7 +90,9 @@ interface Parsed {
 
 function parseYaml(text: string, file: string): Parsed {
   const lines = new LineCounter();
+  if (text.length > MAX_BYTES) throw recipeError(`${file}: ${text.length} characters; at most ${MAX_BYTES} are read`);
   try {
+    checkDepth(text, file);
     const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
     const [error] = document.errors;
     if (error) {
@@ -100,6 +105,16 @@ function parseYaml(text: string, file: string): Parsed {
     if (cause instanceof GleanerError) throw cause;
     const why = cause instanceof RangeError ? 'nested too deep' : clip(messageOf(cause), 300);
     throw recipeError(`${file}: ${why}`, 'A recipe is YAML.', cause);
+  }
+}
+
+/** The composer calls itself level by level, and Node dies, not throws, when it compiles a regular expression at the end of its stack. */
+function checkDepth(text: string, file: string): void {
+  const parser = new Parser();
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const _ of parser.next(lexeme)); // builds up its stack
+    if (parser.stack.length > MAX_DEPTH)
+      throw recipeError(`${file}: nested too deep`, `At most ${MAX_DEPTH} levels are read.`);
   }
 }
 
@@ -194,9 +209,14 @@ function nearestKey(key: string, path: readonly PropertyKey[]): string | undefin
   const nearest = own.length === 0 ? undefined : closest(key, own);
   if (nearest !== undefined && distance(key, nearest) <= Math.min(2, limit)) return [...section, nearest].join('.');
   const elsewhere = allKeys(recipeSchema).map((known) => ({ known, far: distance(key, known.at(-1) ?? '') }));
-  const [best] = elsewhere.sort((a, b) => a.far - b.far || a.known.length - b.known.length);
+  const [best] = elsewhere.sort((a, b) => a.far - b.far || rank(a.known) - rank(b.known));
   if (best !== undefined && best.far <= Math.min(2, limit)) return best.known.join('.');
   return nearest !== undefined && distance(key, nearest) <= limit ? [...section, nearest].join('.') : undefined;
+}
+
+/** Of keys with one name, those of no method first: they hold for all. */
+function rank(path: readonly string[]): number {
+  return path.length + (Object.hasOwn(methods, path[0] ?? '') ? 10 : 0);
 }
 
 /** Paths of every key. */
