@@ -16,10 +16,10 @@ interface Source {
 }
 
 const SUGGESTED_DISTANCE = 4;
-/** The library compares each key with all others. */
 const MAX_BYTES = 2 ** 17;
 const MAX_MESSAGES = 12;
 const MAX_DEPTH = 64;
+const MAX_KEYS = 1000;
 const minimal =
   'A minimal recipe: method: irft, model: DIR, data: { train: FILE }, each on a line of its own. See docs/recipes.md.';
 
@@ -92,7 +92,7 @@ function parseYaml(text: string, file: string): Parsed {
   const lines = new LineCounter();
   if (text.length > MAX_BYTES) throw recipeError(`${file}: ${text.length} characters; at most ${MAX_BYTES} are read`);
   try {
-    checkDepth(text, file);
+    checkSize(text, file);
     const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
     const [error] = document.errors;
     if (error) {
@@ -108,13 +108,19 @@ function parseYaml(text: string, file: string): Parsed {
   }
 }
 
-/** The composer calls itself level by level, and Node dies, not throws, when it compiles a regular expression at the end of its stack. */
-function checkDepth(text: string, file: string): void {
+/**
+ * Before the library composes the text: it calls itself level by level, and Node dies, not throws, when it compiles a regular expression at the
+ * end of its stack; and it compares each key with all others.
+ */
+function checkSize(text: string, file: string): void {
   const parser = new Parser();
+  let keys = 0;
   for (const lexeme of new Lexer().lex(text)) {
     for (const _ of parser.next(lexeme)); // builds up its stack
     if (parser.stack.length > MAX_DEPTH)
       throw recipeError(`${file}: nested too deep`, `At most ${MAX_DEPTH} levels are read.`);
+    keys += lexeme === ':' ? 1 : 0;
+    if (keys > MAX_KEYS) throw recipeError(`${file}: more than ${MAX_KEYS} keys`, 'docs/recipes.md lists every key.');
   }
 }
 
@@ -152,7 +158,7 @@ interface Change {
 function readSet(text: string): Change {
   const equals = text.indexOf('=');
   const path = text.slice(0, Math.max(0, equals)).trim().split('.');
-  if (equals < 1 || path.some((part) => part === '') || path.length > 16)
+  if (equals < 1 || path.some((part) => part === '') || path.length > 16 || text.length > MAX_BYTES)
     throw recipeError(
       `--set ${clip(text)}: expected KEY=VALUE`,
       'For example --set train.optimizer.learning_rate=1e-6',
@@ -203,6 +209,7 @@ function expectation(issue: z.core.$ZodIssue): string {
 
 /** The nearest key of the same section; else, of all others, one that is almost the same, or stands in another section under this name. */
 function nearestKey(key: string, path: readonly PropertyKey[]): string | undefined {
+  if (key.length > 64) return undefined; // no key of ours is near
   const section = path.map(String);
   const limit = Math.min(SUGGESTED_DISTANCE, key.length - 1);
   const own = keysAt(recipeSchema, path);
