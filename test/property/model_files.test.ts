@@ -96,6 +96,30 @@ suite('damaged model folders', (test) => {
   }
 });
 
+suite('model folders made to do harm', (test) => {
+  const outcomes = { opened: 0, refused: 0 };
+  for (const [what, text] of [
+    ['very deep lists', '['.repeat(100_000) + ']'.repeat(100_000)],
+    ['a very deep value', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`],
+    ['very deep objects', '{"a":'.repeat(100_000)],
+    ['a key twice', '{"weight_map":{},"weight_map":{}}'],
+    ['no number', '{"hidden_size":NaN}'],
+    ['no text', Buffer.from([0x7b, 0xff, 0x7d])],
+    ['a way out', '{"weight_map":{"a":"../model.safetensors","b":"/etc/passwd.safetensors"}}'],
+  ] as const) {
+    for (const name of ['config.json', 'model.safetensors.index.json', 'generation_config.json']) {
+      test(`${what} in ${name}`, () =>
+        inFolder({ ...shardedFiles(mistralConfig), ...generation }, async (path) => {
+          const before = outcomes.opened;
+          await writeFile(join(path, name), text);
+          await openAndCheck(path, outcomes);
+          // A key that nothing reads may hold anything; no such file may hold the rest.
+          if (name !== 'generation_config.json') assert.is(outcomes.opened, before);
+        }));
+    }
+  }
+});
+
 async function openAndCheck(path: string, outcomes: { opened: number; refused: number }): Promise<void> {
   try {
     await readConfigOnly(path);
