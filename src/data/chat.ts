@@ -1,7 +1,8 @@
 // A conversation as prompt and answer. The default follows the data: the last assistant message is the answer, all before it the prompt.
 // paper_compat takes the first exchange only, behind an empty system message where there is none, as the paper's released code does.
 
-import { messageOf } from '../common/errors.js';
+import { GleanerError, messageOf } from '../common/errors.js';
+import { clip } from './errors.js';
 import type { Message } from './rows.js';
 import type { ChatTemplate } from './template.js';
 
@@ -52,6 +53,7 @@ export function renderChat({ before, answer }: SplitChat, template: ChatTemplate
       why: 'the template writes the prompt in another way once there is an answer',
     };
   } catch (error) {
-    return { refused: 'refused_by_template', why: messageOf(error) };
+    if (error instanceof GleanerError) throw error;
+    return { refused: 'refused_by_template', why: clip(messageOf(error)) };
   }
 }

@@ -86,7 +86,7 @@ export async function tokenizerOrigin(tokenizer: Tokenizer): Promise<ImportOrigi
 export function templateOrigin(template: TokenizeSettings['template'], tokenizer: Tokenizer): ImportOrigin['template'] {
   if (template === 'none') return { name: 'none', sha256: null };
   const own = template === 'auto' ? tokenizer.chat_template : undefined;
-  if (own !== undefined) return { name: 'tokenizer', sha256: sha256(own) };
+  if (own !== undefined) return { name: 'tokenizer', sha256: sha256(own.source) };
   const name = template === 'auto' ? 'zephyr' : template;
   return { name, sha256: sha256(chatTemplate(name, tokenizer, '')?.source ?? '') };
 }

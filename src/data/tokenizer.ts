@@ -1,12 +1,12 @@
 // Text to ids and back, as Python's tokenizers does it from the same tokenizer.json. Special tokens are put in by nobody here: the rules of
 // tokenize.ts say where BOS and EOS stand.
 
-import { dirname } from 'node:path';
-import { messageOf } from '../common/errors.js';
+import { dirname, join } from 'node:path';
+import { GleanerError, messageOf } from '../common/errors.js';
 import { clip, dataError } from './errors.js';
 import { TextStream } from './text_stream.js';
 import { createLibrary, type Library } from './tokenizer_fixes.js';
-import { readTokenizerFiles, type TokenizerFiles, textOf } from './tokenizer_json.js';
+import { readTokenizerFiles, type TemplateSource, type TokenizerFiles, textOf } from './tokenizer_json.js';
 
 /** One text of more characters would take minutes and gigabytes. */
 export const maxTextLength = 2 ** 20;
@@ -18,7 +18,7 @@ export class Tokenizer {
   readonly eos_token_id: number | undefined;
   /** A text begins with BOS where this tokenizer was trained. */
   readonly adds_bos: boolean;
-  readonly chat_template: string | undefined;
+  readonly chat_template: TemplateSource | undefined;
   /** Texts by name (bos_token, eos_token, …), as chat templates see them. */
   readonly special_tokens: Readonly<Record<string, string>>;
   readonly #library: Library;
@@ -33,7 +33,7 @@ export class Tokenizer {
   ) {
     // The library cleans spaces up where the file does not say; transformers 5 does only where it says so.
     const clean_up_tokenization_spaces = config.clean_up_tokenization_spaces ?? false;
-    this.#library = createLibrary(json, { ...config, clean_up_tokenization_spaces });
+    this.#library = createLibrary(json, { ...config, clean_up_tokenization_spaces }, join(path, 'tokenizer.json'));
     this.vocab_size = vocab_size;
     this.chat_template = chat_template;
     const names = ['bos_token', 'eos_token', 'unk_token', 'pad_token'] as const;
@@ -63,6 +63,7 @@ export class Tokenizer {
       tokenizer.decode(tokenizer.encode('What a damaged file breaks shows here, not in the middle of a run.'));
       return tokenizer;
     } catch (error) {
+      if (error instanceof GleanerError) throw error;
       throw dataError(
         `${path}/tokenizer.json: ${clip(messageOf(error))}`,
         'The file is damaged, or of a kind that @huggingface/tokenizers does not know.',
@@ -79,8 +80,7 @@ export class Tokenizer {
         'Split the row.',
       );
     // Half of a surrogate pair is no character: U+FFFD, as in every UTF-8 file.
-    const { ids } = this.#library.encode(text.replace(/\p{Surrogate}/gu, '\uFFFD'), { add_special_tokens: false });
-    return ids.filter((id) => id !== undefined);
+    return this.#library.encode(text.replace(/\p{Surrogate}/gu, '\uFFFD'));
   }
 
   /**
@@ -134,7 +134,7 @@ export class Tokenizer {
   }
 
   #postProcessorAddsBos(): boolean {
-    const [first] = this.#library.encode('a', { add_special_tokens: true }).ids;
+    const first = this.#library.firstSpecialId();
     return first === this.bos_token_id && this.encode('a')[0] !== first;
   }
 }
@@ -158,8 +158,10 @@ function textStart(
     (part.type === 'Metaspace' && part.prepend_scheme !== 'never' && part.add_prefix_space !== false) ||
     (part.type === 'ByteLevel' && part.add_prefix_space === true);
   if (!parts.some(isStart)) return undefined;
+  // White space would be taken in by an added token with lstrip; among bytes, a control character joins with punctuation.
+  const anchor = parts.some((part) => part.type === 'ByteLevel') ? '\n' : '\u0001';
   const everySection = !parts.some((part) => isStart(part) && part.prepend_scheme === 'first');
-  return { anchor: '\n', ids: encode('\n'), everySection };
+  return { anchor, ids: encode(anchor), everySection };
 }
 
 /** The parts of a tokenizer.json's normalizer or pre-tokenizer, those of sequences one by one. */

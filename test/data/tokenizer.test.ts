@@ -175,7 +175,7 @@ suite('tokenizer files', (test) => {
     const template = (files: Record<string, unknown>) =>
       inFolder(
         { 'tokenizer.json': good, ...config, ...files },
-        async (folder) => (await Tokenizer.load(folder)).chat_template,
+        async (folder) => (await Tokenizer.load(folder)).chat_template?.source,
       );
     assert.equal(await template({}), undefined);
     const named = [
