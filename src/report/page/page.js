@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{x: number[], y: (number | null)[], mean?: {x: number[], y: number[]}, run: number, key: string, label: string, slot: number}} Line
- * @typedef {{lines: Line[], range: [number, number] | null, zero: boolean, log: boolean}} Chart
+ * @typedef {{lines: Line[], range: [number, number] | null, zero: boolean, log: boolean, smooth: boolean}} Chart
  * @typedef {{runs: {name: string, rounds: {round: number, step: number}[]}[], charts: Chart[], steps: number}} PageData
  */
 
@@ -185,7 +185,7 @@ class Plot {
       {
         width: this.place.clientWidth || 300,
         height: this.place.clientHeight || 210,
-        padding: [12, 8, 0, 0],
+        padding: [12, 18, 0, 0],
         series,
         scales: {
           x: { time: false, auto: false, min: view.min, max: view.max },
@@ -194,7 +194,8 @@ class Plot {
         axes: [
           {
             ...axis,
-            size: 30,
+            size: 34,
+            gap: 9,
             space: 56,
             values: (_, splits) => nameOfSteps(splits),
           },
@@ -233,7 +234,7 @@ class Plot {
   #emphasise(uplot) {
     const count = this.chart.lines.length;
     for (const [place, line] of this.chart.lines.entries()) {
-      const isSmooth = smoothing > 0 && finite(line).x.length > 2;
+      const isSmooth = this.chart.smooth && smoothing > 0 && finite(line).x.length > 2;
       const shown = !hidden.has(line.run);
       const behind = uplot.series[place + 1];
       if (behind) behind.alpha = isSmooth ? 0.25 : 1;

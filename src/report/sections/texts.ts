@@ -63,7 +63,7 @@ export function roundTexts({ rounds, metrics }: RunData): Html {
     ${rounds.shown.map((round, place) => {
       const begins = metrics.rounds.find((border) => border.round === round.at)?.step;
       const after = begins === undefined ? '' : `, written after ${plural(begins, 'step')}`;
-      return html`<details class="fold" ${new Html(place === 0 || place === rounds.shown.length - 1 ? 'open' : '')}>
+      return html`<details class="fold"${(place === 0 || place === rounds.shown.length - 1) && new Html(' open')}>
         <summary class="title">Round ${round.at} <span class="muted">${round.rows.length} of ${plural(round.num_rows, 'answer')}${after}</span></summary>
         ${round.rows.map(pairCard)}
       </details>`;
