@@ -99,7 +99,7 @@ suite('report', (test) => {
       /packed weights/,
       /<b>method:<\/b> irft/,
       /eval\/loss/,
-      /environment\.json is not there/,
+      /<dt>isa<\/dt>/,
     );
     assert.ok(!/<(?:script|link|img|iframe)[^>]*(?:src|href)=/.test(text), 'something is loaded');
     assert.ok(!/https?:\/\/(?!github\.com\/leeoniya|www\.w3\.org)/.test(text), 'an address of the network');
@@ -134,24 +134,35 @@ suite('report', (test) => {
     const folder = folderWith({ 'metrics.jsonl': '', 'recipe.yaml': 'name: "</title><script>x</script>"\n' });
     const row = (more: Partial<GenerationRow>): GenerationRow => ({
       id: 'a',
-      prompt_ids: [1],
-      response_ids: [2],
-      logprob: -1,
-      finish_reason: 'eos',
+      index: 0,
       prompt: 'p',
       response: 'r',
+      demonstration: 'd',
+      prompt_ids: [1],
+      response_ids: [2],
+      demonstration_ids: [3],
+      token_logprobs: [-1],
+      logprob: -1,
+      finish_reason: 'eos',
       ...more,
     });
     await writeGenerations(join(folder, 'rounds/0/generations.arrow'), [
       row({ prompt: '<img src=x onerror=alert(1)>', response: 'the cat </script> sat', demonstration: 'the dog sat' }),
-      row({ prompt: '', response: '', prompt_ids: [5, 6], response_ids: [7] }),
+      row({
+        prompt: '',
+        response: '',
+        demonstration: '',
+        prompt_ids: [5, 6],
+        response_ids: [7],
+        demonstration_ids: [7, 8],
+      }),
       row({ response: 'x'.repeat(10_000), demonstration: 'y '.repeat(5000) }),
     ]);
     const { body, text } = await report([folder]);
     assertHas(body, /the <del>dog<\/del> sat/);
     assertHas(body, /the <ins>cat<\/ins> <ins>&lt;\/script&gt; <\/ins>sat/);
     assertHas(body, /&lt;img src=x onerror=alert\(1\)&gt;/);
-    assertHas(body, /ids 5 6/);
+    assertHas(body, /ids 5 6/, /ids 7<del> 8<\/del>/);
     assertHas(body, /7,000 characters more/);
     assertHas(text, /<title>&lt;\/title&gt;/);
   });
@@ -168,6 +179,7 @@ suite('report', (test) => {
       /metrics\.jsonl is missing/,
       /Nothing was evaluated/,
       /plan\.json is missing/,
+      /environment\.json is not there/,
     );
     writeFileSync(
       join(started, 'metrics.jsonl'),
