@@ -105,7 +105,7 @@ class Plot {
     /** @type {HTMLElement[]} */
     this.entries = [];
     this.at = document.createElement('span');
-    this.#buildLegend();
+    this.#buildLegend(figure);
     this.uplot = this.#create();
     this.showValues(null);
     new ResizeObserver(() => this.fit()).observe(this.place);
@@ -122,7 +122,8 @@ class Plot {
     });
   }
 
-  #buildLegend() {
+  /** @param {HTMLElement} figure */
+  #buildLegend(figure) {
     const svg = 'http://www.w3.org/2000/svg';
     this.at.className = 'at';
     for (const line of this.chart.lines) {
@@ -143,7 +144,7 @@ class Plot {
       this.values.push(value);
       this.entries.push(entry);
     }
-    this.legend.append(this.at);
+    figure.querySelector('h3')?.after(this.at);
   }
 
   /** For each line what was measured, then for each line what is smoothed. */
@@ -473,10 +474,15 @@ if (button) {
 }
 setTheme(theme);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-// Paper is white, whatever the screen is.
+// Paper is white, whatever the screen is, and has one width, which the curves must know before the page is laid out on it.
 addEventListener('beforeprint', () => {
   root.dataset.theme = 'light';
+  document.body.classList.add('paper');
   for (const plot of plots) plot.fit();
   redraw();
 });
-addEventListener('afterprint', () => setTheme(theme));
+addEventListener('afterprint', () => {
+  document.body.classList.remove('paper');
+  for (const plot of plots) plot.fit();
+  setTheme(theme);
+});
