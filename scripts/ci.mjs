@@ -2,7 +2,7 @@
 // Nothing is left out when something fails before it, and a tool or data that is missing is a failure, not a reason to pass.
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { debianPackages } from './debian.mjs';
+import { chromium, debianPackages } from './debian.mjs';
 import { setUp } from './setup.mjs';
 import { add, chooseTests, lastLine, nativeTests, noTotals, runTests } from './test.mjs';
 import { ask, jobs, npmBin, root, run, SetupError } from './tools.mjs';
@@ -81,7 +81,9 @@ if (sum.failed === 0 || existsSync(join(root, 'node_modules'))) {
   await node('biome', npmBin('@biomejs/biome/bin/biome'), 'ci', '--colors=off', '--error-on-warnings', '.');
   await node('clang-format', 'scripts/clang_format.mjs', '--check');
   await node('types', npmBin('typescript/bin/tsc'), '--noEmit');
+  await node('types of the report’s page', npmBin('typescript/bin/tsc'), '--noEmit', '-p', 'src/report/page');
   await stage('clang-tidy', clangTidy);
+  chromium();
   await stage('npm test', () => runTests(chooseTests([])));
   await node('publint', npmBin('publint/src/cli.js'), '--strict');
   await stage('native tests under address and undefined-behaviour sanitizers', () => sanitized('address,undefined'));

@@ -1,5 +1,5 @@
 // The tools that npm does not bring: a C++20 compiler, CMake, make or ninja, and doctest for the native tests. What is missing is installed
-// where that is allowed (root, or sudo that asks nothing), and said; elsewhere the exact command is printed.
+// where that is allowed (root, or sudo that asks nothing), and said; elsewhere the exact command is printed. CI looks at pages in Chromium.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { ask, MissingPackages, say } from './tools.mjs';
@@ -53,4 +53,11 @@ export function debianPackages(needs, { required = missing(needs), optional = fa
   if (result.status === 0) return true;
   if (optional) return false;
   throw new MissingPackages(`${command} failed:\n${result.stderr?.trim() || result.stdout?.trim()}`);
+}
+
+/** A browser for the tests of pages, as test/support/browser.ts finds it. False: there is none, and none may be installed. */
+export function chromium() {
+  const names = [process.env.GLEANER_CHROMIUM, 'chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'];
+  if (names.some((name) => name && has(name))) return true;
+  return debianPackages({}, { required: ['chromium'], optional: true });
 }

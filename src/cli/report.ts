@@ -25,7 +25,7 @@ export function reportCommand(): Command {
   return new Command('report')
     .description('curves, texts and settings of one run, or of several compared, as one HTML page')
     .argument('<run...>', 'output folders of runs')
-    .option('--out <file>', 'the page (default: report.html in the run’s folder; for several runs, in this one)')
+    .option('--out <file>', 'the page (default: report.html in the run’s folder; for several runs, in the current one)')
     .option('--json', 'one JSON object on stdout')
     .addHelpText('after', HELP)
     .action(report);

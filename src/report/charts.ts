@@ -27,6 +27,8 @@ export interface Chart {
   zero: boolean;
   /** A logarithmic axis may be chosen. */
   log: boolean;
+  /** What is drawn is noisy: it may be smoothed. */
+  smooth: boolean;
   description: string;
 }
 
@@ -39,6 +41,7 @@ interface Kind {
   range?: [number, number];
   zero?: true;
   log?: true;
+  smooth?: false;
 }
 
 const kinds: readonly Kind[] = [
@@ -91,7 +94,14 @@ const kinds: readonly Kind[] = [
     keys: { grad_norm: 'norm' },
     log: true,
   },
-  { title: 'Learning rate', note: 'As scheduled', group: 'training', keys: { learning_rate: 'rate' }, zero: true },
+  {
+    title: 'Learning rate',
+    note: 'As scheduled',
+    group: 'training',
+    keys: { learning_rate: 'rate' },
+    zero: true,
+    smooth: false,
+  },
   {
     title: 'Held-out loss',
     note: 'Nats per token of held-out demonstrations',
@@ -153,7 +163,7 @@ export function chartsOf(runs: readonly RunData[]): Chart[] {
   return [...kinds, ...more].map((kind) => chartOf(kind, runs)).filter(({ lines }) => lines.length > 0);
 }
 
-function chartOf({ title, note, group, keys, range, zero, log }: Kind, runs: readonly RunData[]): Chart {
+function chartOf({ title, note, group, keys, range, zero, log, smooth }: Kind, runs: readonly RunData[]): Chart {
   const several = runs.length > 1;
   const lines = runs.flatMap(({ name, metrics }, run) =>
     Object.entries(keys).flatMap(([key, label], slot): ChartLine[] => {
@@ -171,6 +181,7 @@ function chartOf({ title, note, group, keys, range, zero, log }: Kind, runs: rea
     lines,
     range: range ?? null,
     zero: zero ?? false,
+    smooth: smooth ?? group !== 'evaluation',
     log: (log ?? false) && values.length > 1 && values.every((value) => value > 0),
     description: `${title}: ${lines.map(describe).join('; ')}`,
   };

@@ -27,6 +27,7 @@ export function downsample({ steps, values }: Curve, bins = 600): Line {
 
   function addBin(begin: number, end: number): void {
     let [low, high, gap] = [-1, -1, -1];
+    const ends = [begin === 0 ? 0 : -1, end === steps.length ? end - 1 : -1]; // the curve's
     let [sum, finite] = [0, 0];
     const at = (place: number) => values[place] ?? 0;
     for (let place = begin; place < end; ++place) {
@@ -41,7 +42,7 @@ export function downsample({ steps, values }: Curve, bins = 600): Line {
       if (high < 0 || value > at(high)) high = place;
     }
     // Steps stay in order; a bin with a gap keeps one, so that it is seen.
-    for (const place of [...new Set([low, high, gap])].filter((found) => found >= 0).sort((a, b) => a - b)) {
+    for (const place of [...new Set([low, high, gap, ...ends])].filter((found) => found >= 0).sort((a, b) => a - b)) {
       line.x.push(steps[place] ?? 0);
       line.y.push(rounded(values[place] ?? null));
     }

@@ -58,6 +58,7 @@ export async function page(runs: readonly Run[]): Promise<string> {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="gleaner">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
 <title>${title}</title>
 <style>${assets.uplotStyle}</style>
 <style>${assets.style}</style>
@@ -70,7 +71,7 @@ export async function page(runs: readonly Run[]): Promise<string> {
 <main class="wide">
 ${header(runs)}
 <noscript><p class="note">The curves need JavaScript; the rest of this page does not.</p></noscript>
-${sections.map(({ id, title: name, body }) => html`<section id="${id}"><h2 ${id === 'overview' && new Html('class="unseen"')}>${name}</h2>${body}</section>\n`)}
+${sections.map(({ id, title: name, body }) => html`<section id="${id}"><h2${id === 'overview' && new Html(' class="unseen"')}>${name}</h2>${body}</section>\n`)}
 </main>
 <footer class="wide muted">Written by gleaner. Drag over a curve to zoom all of them, double-click to see everything again; with the keyboard: arrows, + and −, Escape.</footer>
 ${jsonScript('data', pageData(runs, charts))}
@@ -167,7 +168,7 @@ function resources(runs: readonly Run[], charts: readonly Chart[]): Html {
 function pageData(runs: readonly Run[], charts: readonly Chart[]) {
   return {
     runs: runs.map(({ data }) => ({ name: data.name, rounds: data.metrics.rounds })),
-    charts: charts.map(({ lines, range, zero, log }) => ({ lines, range, zero, log })),
+    charts: charts.map(({ lines, range, zero, log, smooth }) => ({ lines, range, zero, log, smooth })),
     steps: Math.max(1, ...runs.map(({ data }) => data.metrics.step)),
   };
 }

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{x: number[], y: (number | null)[], mean?: {x: number[], y: number[]}, run: number, key: string, label: string, slot: number}} Line
- * @typedef {{lines: Line[], range: [number, number] | null, zero: boolean, log: boolean}} Chart
+ * @typedef {{lines: Line[], range: [number, number] | null, zero: boolean, log: boolean, smooth: boolean}} Chart
  * @typedef {{runs: {name: string, rounds: {round: number, step: number}[]}[], charts: Chart[], steps: number}} PageData
  */
 
@@ -105,7 +105,7 @@ class Plot {
     /** @type {HTMLElement[]} */
     this.entries = [];
     this.at = document.createElement('span');
-    this.#buildLegend();
+    this.#buildLegend(figure);
     this.uplot = this.#create();
     this.showValues(null);
     new ResizeObserver(() => this.fit()).observe(this.place);
@@ -122,7 +122,8 @@ class Plot {
     });
   }
 
-  #buildLegend() {
+  /** @param {HTMLElement} figure */
+  #buildLegend(figure) {
     const svg = 'http://www.w3.org/2000/svg';
     this.at.className = 'at';
     for (const line of this.chart.lines) {
@@ -143,7 +144,7 @@ class Plot {
       this.values.push(value);
       this.entries.push(entry);
     }
-    this.legend.append(this.at);
+    figure.querySelector('h3')?.after(this.at);
   }
 
   /** For each line what was measured, then for each line what is smoothed. */
@@ -185,7 +186,7 @@ class Plot {
       {
         width: this.place.clientWidth || 300,
         height: this.place.clientHeight || 210,
-        padding: [12, 8, 0, 0],
+        padding: [12, 18, 0, 0],
         series,
         scales: {
           x: { time: false, auto: false, min: view.min, max: view.max },
@@ -194,7 +195,8 @@ class Plot {
         axes: [
           {
             ...axis,
-            size: 30,
+            size: 34,
+            gap: 9,
             space: 56,
             values: (_, splits) => nameOfSteps(splits),
           },
@@ -233,7 +235,7 @@ class Plot {
   #emphasise(uplot) {
     const count = this.chart.lines.length;
     for (const [place, line] of this.chart.lines.entries()) {
-      const isSmooth = smoothing > 0 && finite(line).x.length > 2;
+      const isSmooth = this.chart.smooth && smoothing > 0 && finite(line).x.length > 2;
       const shown = !hidden.has(line.run);
       const behind = uplot.series[place + 1];
       if (behind) behind.alpha = isSmooth ? 0.25 : 1;
@@ -472,10 +474,15 @@ if (button) {
 }
 setTheme(theme);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-// Paper is white, whatever the screen is.
+// Paper is white, whatever the screen is, and has one width, which the curves must know before the page is laid out on it.
 addEventListener('beforeprint', () => {
   root.dataset.theme = 'light';
+  document.body.classList.add('paper');
   for (const plot of plots) plot.fit();
   redraw();
 });
-addEventListener('afterprint', () => setTheme(theme));
+addEventListener('afterprint', () => {
+  document.body.classList.remove('paper');
+  for (const plot of plots) plot.fit();
+  setTheme(theme);
+});

@@ -22,7 +22,8 @@ export function environments(runs: readonly Run[]): Html {
     if (environment === undefined)
       return html`<p class="muted">${runs.length > 1 && `${name}: `}environment.json is not there.</p>`;
     const rows = Object.entries(environment).map(
-      ([key, value]) => html`<div><dt>${key.replaceAll('_', ' ')}</dt><dd>${shownValue(key, value)}</dd></div>`,
+      ([key, value]) =>
+        html`<div><dt>${key.replace(/_bytes$/, '').replaceAll('_', ' ')}</dt><dd>${shownValue(key, value)}</dd></div>`,
     );
     return html`${runs.length > 1 && html`<h3>${name}</h3>`}<dl class="facts-list">${rows}</dl>`;
   })}`;

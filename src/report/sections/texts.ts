@@ -4,7 +4,7 @@ import { diffWordsWithSpace } from 'diff';
 import type { GenerationRow } from '../../output/generations.js';
 import { count, figure, plural } from '../format.js';
 import { Html, html } from '../html.js';
-import type { RunData, Texts } from '../read.js';
+import type { RunData } from '../read.js';
 import { swatch } from './comparison.js';
 import type { Run } from './overview.js';
 
@@ -45,6 +45,16 @@ function shown(text: string, ids: ArrayLike<number>): string {
 
 const promptOf = ({ prompt, prompt_ids }: GenerationRow) => clip(shown(prompt, prompt_ids), LONGEST_PROMPT);
 const responseOf = ({ response, response_ids }: GenerationRow) => shown(response, response_ids);
+const demonstrationOf = ({ demonstration, demonstration_ids }: GenerationRow) =>
+  shown(demonstration, demonstration_ids);
+
+const endings: Readonly<Record<GenerationRow['finish_reason'], string>> = {
+  eos: 'ended by itself',
+  stop: 'ended by a stop string',
+  length: 'cut at the longest length',
+};
+
+const MARKS = html`<p class="muted small">Marked: <del>only in the demonstration</del> <ins>only in the generated answer</ins></p>`;
 
 function text(title: Part, body: Html | string, kind = ''): Html {
   const empty = String(body) === '';
@@ -59,32 +69,26 @@ export function roundTexts({ rounds, metrics }: RunData): Html {
       ? html`<p class="muted">${rounds.shown.length} of ${rounds.all} rounds are shown.</p>`
       : '';
   return html`<h3>What each round trained on</h3>
-    ${marks(rounds.shown)}${left}
+    ${MARKS}${left}
     ${rounds.shown.map((round, place) => {
       const begins = metrics.rounds.find((border) => border.round === round.at)?.step;
       const after = begins === undefined ? '' : `, written after ${plural(begins, 'step')}`;
-      return html`<details class="fold" ${new Html(place === 0 || place === rounds.shown.length - 1 ? 'open' : '')}>
+      return html`<details class="fold"${(place === 0 || place === rounds.shown.length - 1) && new Html(' open')}>
         <summary class="title">Round ${round.at} <span class="muted">${round.rows.length} of ${plural(round.num_rows, 'answer')}${after}</span></summary>
         ${round.rows.map(pairCard)}
       </details>`;
     })}`;
 }
 
-/** The legend of the marks, where there is something to compare. */
-function marks(groups: readonly Texts[]): Html {
-  if (!groups.some(({ rows }) => rows.some(({ demonstration }) => demonstration !== undefined))) return html``;
-  return html`<p class="muted small">Marked: <del>only in the demonstration</del> <ins>only in the generated answer</ins></p>`;
-}
-
 function pairCard(row: GenerationRow): Html {
-  const { demonstration, logprob, finish_reason, id } = row;
-  const about = html`<span class="muted">log π ${figure(logprob)} · ${plural(row.response_ids.length, 'token')} · ended by ${finish_reason}</span>`;
-  const answer = compared(demonstration ?? '', responseOf(row));
+  const { logprob, finish_reason, id, response_ids } = row;
+  const about = `log π ${figure(logprob)} · ${plural(response_ids.length, 'token')} · ${endings[finish_reason]}`;
+  const { real, generated } = compared(demonstrationOf(row), responseOf(row));
   return html`<article class="sample">
     ${text(html`Prompt <span class="muted">${id}</span>`, promptOf(row), 'prompt')}
     <div class="sides">
-      ${demonstration !== undefined && text('Demonstration', answer.real, 'real')}
-      ${text(html`Generated ${about}`, demonstration === undefined ? clip(responseOf(row), LONGEST_TEXT) : answer.generated, 'generated')}
+      ${text('Demonstration', real, 'real')}
+      ${text(html`Generated <span class="muted">${about}</span>`, generated, 'generated')}
     </div>
   </article>`;
 }
@@ -98,7 +102,7 @@ export function heldOutTexts({ samples }: RunData): Html {
       ? html`<p class="muted">${samples.shown.length} of ${samples.all} steps are shown.</p>`
       : '';
   return html`<h3>Held-out prompts over the run</h3>
-    ${marks(samples.shown)}${left}
+    ${MARKS}${left}
     ${last.rows.map((row) =>
       sampleCard(
         row,
@@ -116,7 +120,7 @@ export function answersOfRuns(runs: readonly Run[]): Html {
   const rows = lasts.find((last) => last !== undefined)?.rows ?? [];
   if (rows.length === 0) return html``;
   return html`<h3>Held-out prompts, answered by each run at its end</h3>
-    ${marks(lasts.filter((last) => last !== undefined))}
+    ${MARKS}
     ${rows.map((row) =>
       sampleCard(
         row,
@@ -129,20 +133,16 @@ export function answersOfRuns(runs: readonly Run[]): Html {
 }
 
 function sampleCard(row: GenerationRow, answers: readonly { title: Part; row: GenerationRow | undefined }[]): Html {
-  const { demonstration, id } = row;
+  const demonstration = demonstrationOf(row);
   return html`<article class="sample">
-    ${text(html`Prompt <span class="muted">${id}</span>`, promptOf(row), 'prompt')}
+    ${text(html`Prompt <span class="muted">${row.id}</span>`, promptOf(row), 'prompt')}
     <div class="sides">
-      ${demonstration !== undefined && text('Demonstration', clip(demonstration, LONGEST_TEXT), 'real')}
-      ${answers.map(({ title, row: answer }) => {
-        if (!answer) return text(title, html`<span class="muted">not asked</span>`, 'generated');
-        const body = responseOf(answer);
-        return text(
-          title,
-          demonstration === undefined ? clip(body, LONGEST_TEXT) : compared(demonstration, body).generated,
-          'generated',
-        );
-      })}
+      ${text('Demonstration', clip(demonstration, LONGEST_TEXT), 'real')}
+      ${answers.map(({ title, row: answer }) =>
+        answer
+          ? text(title, compared(demonstration, responseOf(answer)).generated, 'generated')
+          : text(title, html`<span class="muted">not asked</span>`, 'generated'),
+      )}
     </div>
   </article>`;
 }

@@ -4,6 +4,9 @@ import { count, plural } from '../format.js';
 import { type Html, html } from '../html.js';
 import type { Run } from './overview.js';
 
+/** More would hide the rest. */
+const MOST_WARNINGS = 20;
+
 export function troublesOf({ data, summary }: Run): Html[] {
   const { metrics, warnings, problems } = data;
   const found: Html[] = [];
@@ -31,8 +34,9 @@ export function troublesOf({ data, summary }: Run): Html[] {
     found.push(html`${plural(identical, 'pair')} dropped: the generated answer was the demonstration, word for word.`);
   const empty = dropped('pairs/empty');
   if (empty > 0) found.push(html`${plural(empty, 'pair')} dropped: the prompt left no room for an answer.`);
-  for (const { message, step } of warnings)
+  for (const { message, step } of warnings.slice(0, MOST_WARNINGS))
     found.push(html`${step !== undefined && html`Step ${count(step)}: `}${message}`);
+  if (warnings.length > MOST_WARNINGS) found.push(html`More warnings stand in warnings.jsonl.`);
   for (const problem of problems) found.push(html`${problem}`);
   return found;
 }
