@@ -38,6 +38,7 @@ export {
 } from './recipe/language_model.js';
 export type { DataSizes, RunPlan } from './recipe/plan.js';
 export { parseRecipe, readRecipe } from './recipe/read.js';
-export { type Answer, type Interruption, type RunOptions, type RunResult, run } from './recipe/run.js';
+export { run } from './recipe/run.js';
+export type { Answer, Interruption, RunOptions, RunResult } from './recipe/run_options.js';
 export { defineRecipe, type Recipe, type RecipeInput } from './recipe/schema.js';
 export { type ReportOptions, writeReport } from './report/report.js';

@@ -6,7 +6,7 @@ import { type Log, silent } from '../common/log.js';
 import { version } from '../common/version.js';
 import { Engine, engineInfo } from '../engine/engine.js';
 import { abortError } from '../engine/native_error.js';
-import type { Context, Metrics } from '../methods/method.js';
+import type { Context } from '../methods/method.js';
 import { isFile } from '../models/config.js';
 import {
   checkInputsSurvive,
@@ -22,56 +22,15 @@ import { MetricsFile, readMetrics } from '../output/metrics.js';
 import { RoundFiles } from '../output/round_store.js';
 import { EventFile } from '../output/tensorboard.js';
 import { modelFingerprint } from './fingerprint.js';
-import { monitored, type SamplingProgress } from './monitored.js';
+import { monitored } from './monitored.js';
 import { chosenMethod, planRun, type RunPlan, requireFit, sizesOf } from './plan.js';
 import { prepareData, prepareModel } from './prepare.js';
 import { checkRecipe, recipeText } from './read.js';
 import { checkSameInputs, checkSameRecipe, findResumePoint, type ResumePoint } from './resume.js';
+import type { Interruption, RunOptions, RunResult } from './run_options.js';
 import { answerOf, Output } from './run_output.js';
 import { RunRounds } from './run_rounds.js';
 import type { Recipe, RecipeInput } from './schema.js';
-
-/** A prompt and an answer as text, for a reward of the caller's. */
-export interface Answer {
-  id: string;
-  prompt: string;
-  response: string;
-}
-
-export interface RunOptions {
-  /** Every record of metrics.jsonl, as it is written. */
-  onMetrics?: ((record: Metrics) => void) | undefined;
-  /** Rewards of answers to held-out prompts, reported as eval/reward. */
-  reward?: ((answers: readonly Answer[]) => readonly number[] | Promise<readonly number[]>) | undefined;
-  /** Answers to held-out prompts, at the start, after each round and at the end. */
-  onSamples?: ((step: number, answers: readonly Answer[]) => void) | undefined;
-  onPlan?: ((plan: RunPlan) => void) | undefined;
-  onSampling?: ((progress: SamplingProgress) => void) | undefined;
-  log?: Log | undefined;
-  signal?: AbortSignal | undefined;
-  /** Replaces a run that the output folder holds. */
-  overwrite?: boolean | undefined;
-  /** Goes on with the run that the output folder holds, bit by bit as if it had never ended; where there is none, begins one. */
-  resume?: boolean | undefined;
-}
-
-export interface RunResult {
-  output: string;
-  /** The trained model, a Hugging Face folder. */
-  final: string;
-  steps: number;
-  plan: RunPlan;
-  /** Of the last step, and of the last evaluation. */
-  metrics: Readonly<Record<string, number>>;
-}
-
-/** What the error of a run that was aborted or failed carries. */
-export interface Interruption {
-  /** Where the policy was saved, if a step had been done. */
-  checkpoint: string | undefined;
-  /** The run's folder, with which --resume goes on. */
-  output: string;
-}
 
 /**
  * Runs a recipe to its end. Errors: GleanerError with a code; an abort is Node's AbortError. Where steps had been done, the error's

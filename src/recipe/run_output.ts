@@ -18,7 +18,7 @@ import { writeGenerations } from '../output/generations.js';
 import type { MetricsFile } from '../output/metrics.js';
 import type { EventFile } from '../output/tensorboard.js';
 import type { PreparedModel } from './prepare.js';
-import type { Answer, RunOptions } from './run.js';
+import type { Answer, RunOptions } from './run_options.js';
 import type { SavedState } from './saved_state.js';
 import type { Recipe } from './schema.js';
 

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type RunOptions, run } from '../../src/recipe/run.js';
+import { run } from '../../src/recipe/run.js';
+import type { RunOptions } from '../../src/recipe/run_options.js';
 import type { RecipeInput } from '../../src/recipe/schema.js';
 import { metricsOf, runFiles } from '../support/run_files.js';
 import { assertRejects, suite } from '../support/suite.js';
