@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, GleanerError } from '../common/errors.js';
 import { version } from '../common/version.js';
+import { completionCommand } from './completion.js';
 import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { generateCommand } from './generate.js';
@@ -49,6 +50,7 @@ async function main(): Promise<void> {
     dataCommand(signal),
     reportCommand(),
     doctorCommand(),
+    completionCommand(),
   ]) {
     program.addCommand(command.exitOverride());
   }
