@@ -36,5 +36,6 @@ export function fileError(path: string, cause: unknown, hint?: string): GleanerE
     ENOTDIR: 'a part of this path is a file',
   };
   const reason = typeof code === 'string' ? reasons[code] : undefined;
-  return dataError(`${path}: ${reason ?? clip(messageOf(cause))}`, hint, cause);
+  const where = code === 'ENOENT' ? 'Check the path: it starts at the folder where the command runs.' : undefined;
+  return dataError(`${path}: ${reason ?? clip(messageOf(cause))}`, hint ?? where, cause);
 }
