@@ -28,7 +28,7 @@ export function number(least: number, most = Number.MAX_VALUE): (text: string) =
 }
 
 function range(least: number, most: number): string {
-  if (least === Number.MIN_VALUE) return `above 0, ${most} at most,`;
+  if (least === Number.MIN_VALUE) return `above 0 and up to ${most}`;
   return most >= Number.MAX_SAFE_INTEGER ? `from ${least} on` : `from ${least} to ${most}`;
 }
 
