@@ -4,6 +4,8 @@ export { type ErrorCode, GleanerError } from './common/errors.js';
 export type { Log } from './common/log.js';
 export { type ReadOptions, readRows } from './data/readers.js';
 export type { Message, Row } from './data/rows.js';
+export type { TemplateName } from './data/template.js';
+export type { TextStream } from './data/text_stream.js';
 export { Tokenizer } from './data/tokenizer.js';
 export { Engine, type EngineInfo, type EngineOptions, engineInfo, type TrainingOptions } from './engine/engine.js';
 export type {
@@ -19,14 +21,30 @@ export type {
   PlanSettings,
   ScoredRow,
   StepSettings,
+  TokenEvent,
   TokenIds,
   TokenRow,
   Trainer,
   UpdateBatch,
   UpdateResult,
 } from './engine/types.js';
-export type { Context, Generation, Method, Metrics, PlannedRound, RunOutput } from './methods/method.js';
+export type { IrftOptions } from './methods/irft.js';
+export type {
+  ChosenMethod,
+  Context,
+  EvaluationSettings,
+  FittedPair,
+  Generation,
+  GenerationSettings,
+  Method,
+  Metrics,
+  PlannedRound,
+  RunOutput,
+  TrainSettings,
+} from './methods/method.js';
 export { defineMethod } from './methods/method.js';
+export type { SpinOptions } from './methods/spin.js';
+export type { DecoderSpec, ModelDescription, ParameterLayout, ParameterSlice } from './models/spec.js';
 export { type DryRun, dryRun } from './recipe/dry_run.js';
 export {
   type GeneratedText,
@@ -36,6 +54,7 @@ export {
   type SamplingOptions,
   type ScoredText,
 } from './recipe/language_model.js';
+export type { SamplingProgress } from './recipe/monitored.js';
 export type { DataSizes, RunPlan } from './recipe/plan.js';
 export { parseRecipe, readRecipe } from './recipe/read.js';
 export { type Answer, type Interruption, type RunOptions, type RunResult, run } from './recipe/run.js';

@@ -15,8 +15,10 @@ export const errorCodes = [
   'ERR_GLEANER_INTERNAL',
 ] as const;
 
+/** What went wrong, for programs: docs/troubleshooting.md has a cure for each. */
 export type ErrorCode = (typeof errorCodes)[number];
 
+/** Every error that is not a fault of gleaner; an abort is Node's AbortError. */
 export class GleanerError extends Error {
   override readonly name = 'GleanerError';
 

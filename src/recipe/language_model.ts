@@ -16,26 +16,33 @@ const NEW_TOKENS = 256;
 /** A prompt that long would not be cut: text is refused, not shortened, where it does not fit. */
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
+/** How a model folder is read. */
 export interface ModelOptions extends EngineOptions {
   /** A folder with tokenizer.json; default: the model's. */
   tokenizer?: string | undefined;
+  /** Of chats; default auto: the tokenizer's own, else zephyr's layout. */
   template?: TokenizeSettings['template'] | undefined;
+  /** Whether a BOS stands before a prompt; default auto: as the tokenizer's configuration says. */
   bos?: TokenizeSettings['bos'] | undefined;
 }
 
+/** How answers are sampled: docs/sampling.md. */
 export interface SamplingOptions {
   /** Of an answer, its EOS included; default: 256, or half of the model's positions where that is less. */
   max_new_tokens?: number | undefined;
-  /** 0: greedy. */
+  /** 0: greedy; default 1. */
   temperature?: number | undefined;
+  /** The smallest set of likeliest tokens with this much probability; default 1: off. */
   top_p?: number | undefined;
-  /** 0: off. */
+  /** The k likeliest tokens; default 0: off. */
   top_k?: number | undefined;
+  /** Default 0. The same rows, options and seed give the same texts. */
   seed?: number | undefined;
-  /** Answers to each prompt. */
+  /** Answers to each prompt; default 1. */
   num?: number | undefined;
   /** Texts that end an answer; what comes from there on is not in `response`. */
   stop?: readonly string[] | undefined;
+  /** Sequences decoded together; default 32. */
   batch_size?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Text as it is written, of the answer `sample` to the prompt `id`. */
@@ -65,6 +72,7 @@ interface AskedPrompt {
   sample_id: number;
 }
 
+/** log π(response | prompt) of a row, in nats. */
 export interface ScoredText {
   id: string;
   /** Sum of token_logprobs. */
@@ -75,6 +83,7 @@ export interface ScoredText {
   greedy: boolean;
 }
 
+/** A loaded model with its tokenizer: text in, text out. `engine` and `tokenizer` are there for what ids are needed for. */
 export class LanguageModel implements AsyncDisposable {
   private constructor(
     readonly engine: Engine,
@@ -83,6 +92,7 @@ export class LanguageModel implements AsyncDisposable {
     private readonly rowTokenizer: RowTokenizer,
   ) {}
 
+  /** As `loadModel`. */
   static async load(path: string, options: ModelOptions = {}): Promise<LanguageModel> {
     const { tokenizer, template, bos, ...engineOptions } = options;
     const model = await prepareModel({ model: path, tokenizer: tokenizer ?? null });
@@ -285,10 +295,12 @@ export class LanguageModel implements AsyncDisposable {
     );
   }
 
+  /** As `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
+  /** Ends running work with an AbortError and frees the model. */
   async close(): Promise<void> {
     await this.engine.close();
   }

@@ -28,6 +28,7 @@ function recipeError(message: string, hint?: string, cause?: unknown): GleanerEr
   return new GleanerError('ERR_GLEANER_RECIPE', message, hint, cause === undefined ? undefined : { cause });
 }
 
+/** A recipe's file, with `sets` (KEY=VALUE, VALUE in YAML) in place of what stands in it. Errors: ERR_GLEANER_RECIPE with line and key. */
 export async function readRecipe(path: string, sets: readonly string[] = []): Promise<Recipe> {
   return parseRecipe(await readText(path), path, sets);
 }
@@ -73,6 +74,7 @@ async function nearFiles(path: string): Promise<string[]> {
   return (like.length > 0 ? like : recipes.sort()).slice(0, 3).map((name) => clip(join(folder, name)));
 }
 
+/** The same for its text; `file` is the name in messages. */
 export function parseRecipe(text: string, file: string, sets: readonly string[] = []): Recipe {
   const { value, lineOf } = parseYaml(text, file);
   if (value === null || value === undefined) throw recipeError(`${file}: the recipe is empty`, minimal);
