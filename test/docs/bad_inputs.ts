@@ -278,6 +278,36 @@ export const sections: Record<string, readonly BadInput[]> = {
     },
     { what: 'no such tokenizer', args: ask('model', '--tokenizer', 'tokeniser') },
   ],
+  'Runs that go on': [
+    {
+      what: 'both --resume and --overwrite',
+      args: ['train', 'recipe.yaml', '--resume', '--overwrite', '--set', 'output=runs/none'],
+    },
+    {
+      what: 'another recipe than the run began with',
+      before: ['train', 'recipe.yaml', '--set', 'output=runs/begun'],
+      args: ['train', 'recipe.yaml', '--resume', '--set', 'output=runs/begun', '--set', 'seed=7'],
+    },
+    {
+      what: 'a learning rate that makes the weights infinite',
+      args: [
+        'train',
+        'recipe.yaml',
+        '--set',
+        'output=runs/hot',
+        '--set',
+        'train={epochs: 100, max_grad_norm: null, schedule: {name: constant, warmup_ratio: 0}, optimizer: {learning_rate: 1e+38}}',
+      ],
+    },
+    { what: 'a report of no run', args: ['report', 'runs/nowhere'] },
+    { what: 'a report of a folder that is no run', args: ['report', 'model'] },
+    {
+      what: 'a report into a folder that may not be written',
+      before: ['train', 'recipe.yaml', '--set', 'output=runs/reported'],
+      args: ['report', 'runs/reported', '--out', 'locked/report.html'],
+      readonly: 'locked',
+    },
+  ],
   'Files that are written': [
     { what: 'a folder that holds a run already', before: ['train', 'recipe.yaml'], args: ['train', 'recipe.yaml'] },
     { what: 'an output that is a file', args: ['train', 'recipe.yaml', '--set', 'output=rows.jsonl'] },

@@ -49,8 +49,11 @@ interface Outcome {
   message: string;
 }
 
-/** Newer Nodes say the line of a mistake in JSON too. */
-const plain = (message: string): string => message.replace(/ \(line \d+ column \d+\)/g, '');
+/** Message and hint alone, and nothing that differs from run to run: a time in a file's name, or what newer Nodes say of JSON. */
+const plain = (message: string): string =>
+  (/^[\s\S]*?\nhint: .*$/m.exec(message)?.[0] ?? message)
+    .replace(/ \(line \d+ column \d+\)/g, '')
+    .replace(/(tfevents)\.\d+\.[\w.-]+/g, '$1');
 
 async function outcome(folder: string, input: BadInput): Promise<Outcome> {
   if (input.before) assert.equal((await gleaner(folder, input.before)).code, 0, shown(input.before));
