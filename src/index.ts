@@ -3,6 +3,7 @@
 export { type ErrorCode, GleanerError } from './common/errors.js';
 export type { Log } from './common/log.js';
 export { type ReadOptions, readRows } from './data/readers.js';
+export type { IdRow, RowSource, TokenSource } from './data/row_source.js';
 export type { Message, Row } from './data/rows.js';
 export type { TemplateName } from './data/template.js';
 export type { TextStream } from './data/text_stream.js';
@@ -39,11 +40,14 @@ export type {
   Method,
   Metrics,
   PlannedRound,
+  RoundStore,
   RunOutput,
   TrainSettings,
 } from './methods/method.js';
 export { defineMethod } from './methods/method.js';
+export type { ScheduleName, ScheduleSettings } from './methods/schedule.js';
 export type { SpinOptions } from './methods/spin.js';
+export type { RunState } from './methods/state.js';
 export type { DecoderSpec, ModelDescription, ParameterLayout, ParameterSlice } from './models/spec.js';
 export { type DryRun, dryRun } from './recipe/dry_run.js';
 export {
