@@ -40,6 +40,8 @@ export type {
   Method,
   Metrics,
   PlannedRound,
+  RoundPair,
+  RoundRows,
   RoundStore,
   RunOutput,
   TrainSettings,
