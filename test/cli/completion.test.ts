@@ -70,6 +70,19 @@ suite('completion', (test) => {
     assert.deepEqual(at('gleaner completion '), ['bash', 'zsh', 'fish']);
   });
 
+  test('every command that is offered has a --help with an example', () => {
+    const names = at('gleaner ').flatMap((name) => {
+      const inner = at(`gleaner ${name} `).map((word) => [name, word]);
+      return name === 'data' ? inner : [[name]];
+    });
+    assert.ok(names.length >= 5);
+    for (const name of names) {
+      const { status, stdout } = ask(...name, '--help');
+      assert.equal(status, 0, name.join(' '));
+      assert.match(stdout, /Examples?:\n {2}(gleaner |source )/, name.join(' '));
+    }
+  });
+
   test('options of the command on the line', () => {
     assert.deepEqual(at('gleaner train recipe.yaml --dr'), ['--dry-run']);
     assert.deepEqual(at('gleaner score --dr'), []);

@@ -49,6 +49,10 @@ const config = (change: object): string =>
   JSON.stringify({ ...JSON.parse(read('config.json').toString('utf8')), ...change });
 const ask = (model: string, ...more: string[]) => ['generate', '--model', model, '--prompt', 'Hi', ...more];
 const score = (data: string, ...more: string[]) => ['score', '--model', 'model', '--data', data, ...more];
+const toImport = (file: string, out: string, ...more: string[]) => [
+  ...['data', 'import', file, '--tokenizer', 'model', '--workers', '1', '--out', out],
+  ...more,
+];
 
 export const sections: Record<string, readonly BadInput[]> = {
   'The command line': [
@@ -277,6 +281,18 @@ export const sections: Record<string, readonly BadInput[]> = {
       files: { 'small/config.json': config({ vocab_size: 300 }) },
     },
     { what: 'no such tokenizer', args: ask('model', '--tokenizer', 'tokeniser') },
+  ],
+  'Imported data': [
+    { what: 'a command inside of data that does not exist', args: ['data', 'impotr', 'rows.jsonl'] },
+    { what: 'no tokenizer named', args: ['data', 'import', 'rows.jsonl', '--out', 'imports/a'] },
+    { what: 'no such file', args: toImport('nope.jsonl', 'imports/b') },
+    { what: 'a folder that holds something else', args: toImport('rows.jsonl', 'model') },
+    {
+      what: 'an import into the folder of another one',
+      before: toImport('rows.jsonl', 'imports/c'),
+      args: toImport('rows.jsonl', 'imports/c', '--max-length', '64'),
+    },
+    { what: 'nothing to inspect', args: ['data', 'inspect', 'nope.jsonl', '--tokenizer', 'model'] },
   ],
   'Runs that go on': [
     {

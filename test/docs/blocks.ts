@@ -1,4 +1,4 @@
-// The code blocks of the documents, and a folder in which their commands work: a small model as models/my-model, demonstrations and prompts.
+// The code blocks of the documents, and a folder in which their commands work: a small model, demonstrations, prompts and a recipe.
 //
 //   <!-- not run: REASON -->     right above a block: it cannot run in a test
 //   # recipe.yaml                as first line of a YAML block: the commands after it find it under this name
@@ -68,6 +68,13 @@ export function indentedCommands(file: string): string[] {
 /** Numbers of a model that has room for what the documents ask for; the weights are those of the example. */
 const POSITIONS = 1024;
 
+/** Where a document speaks of a recipe without showing it. */
+const RECIPE = `method: sft
+model: models/my-model
+data: { train: demonstrations.jsonl, max_length: 96, max_prompt_length: 64 }
+train: { max_steps: 4 }
+`;
+
 /** A folder like that of a reader, with `bin` in front of PATH. */
 export function workspace(folder: string): { bin: string } {
   const base = join(root, 'examples/quickstart');
@@ -83,6 +90,10 @@ export function workspace(folder: string): { bin: string } {
   writeFileSync(join(folder, 'demonstrations.jsonl'), rows('demonstrations-1-clean.jsonl', 0, 120));
   writeFileSync(join(folder, 'held_out.jsonl'), rows('test.jsonl', 0, 6));
   writeFileSync(join(folder, 'prompts.jsonl'), rows('test.jsonl', 6, 10));
+  writeFileSync(join(folder, 'recipe.yaml'), RECIPE);
+  // Other names that the documents use for the same.
+  symlinkSync('my-model', join(folder, 'models/pythia-14m'));
+  for (const name of ['train.jsonl', 'stories.jsonl']) symlinkSync('demonstrations.jsonl', join(folder, name));
   symlinkSync(join(root, 'examples'), join(folder, 'examples'));
   const bin = join(folder, 'bin');
   mkdirSync(bin);
