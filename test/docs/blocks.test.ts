@@ -50,7 +50,7 @@ writeFileSync(
       paths: { gleaner: [join(root, 'src/index.ts')] },
       typeRoots: [join(root, 'node_modules/@types')],
     },
-    include: ['*.mts'],
+    include: ['*.mts', join(root, 'src/**/*.d.ts')],
   }),
 );
 for (const block of runnable.filter(({ language }) => language === 'ts'))
