@@ -411,6 +411,7 @@ export class Engine implements Trainer {
     await this.#native.close();
   }
 
+  /** As `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
