@@ -3,7 +3,10 @@
 export { type ErrorCode, GleanerError } from './common/errors.js';
 export type { Log } from './common/log.js';
 export { type ReadOptions, readRows } from './data/readers.js';
-export type { Message, Row } from './data/rows.js';
+export type { IdRow, RowSource, TokenSource } from './data/row_source.js';
+export type { Message, PreferenceRow, Row } from './data/rows.js';
+export type { TemplateName } from './data/template.js';
+export type { TextStream } from './data/text_stream.js';
 export { Tokenizer } from './data/tokenizer.js';
 export { Engine, type EngineInfo, type EngineOptions, engineInfo, type TrainingOptions } from './engine/engine.js';
 export type {
@@ -19,14 +22,35 @@ export type {
   PlanSettings,
   ScoredRow,
   StepSettings,
+  TokenEvent,
   TokenIds,
   TokenRow,
   Trainer,
   UpdateBatch,
   UpdateResult,
 } from './engine/types.js';
-export type { Context, Generation, Method, Metrics, PlannedRound, RunOutput } from './methods/method.js';
+export type { IrftOptions } from './methods/irft.js';
+export type {
+  ChosenMethod,
+  Context,
+  EvaluationSettings,
+  FittedPair,
+  Generation,
+  GenerationSettings,
+  Method,
+  Metrics,
+  PlannedRound,
+  RoundPair,
+  RoundRows,
+  RoundStore,
+  RunOutput,
+  TrainSettings,
+} from './methods/method.js';
 export { defineMethod } from './methods/method.js';
+export type { ScheduleName, ScheduleSettings } from './methods/schedule.js';
+export type { SpinOptions } from './methods/spin.js';
+export type { RunState } from './methods/state.js';
+export type { DecoderSpec, ModelDescription, ParameterLayout, ParameterSlice } from './models/spec.js';
 export { type DryRun, dryRun } from './recipe/dry_run.js';
 export {
   type GeneratedText,
@@ -36,9 +60,11 @@ export {
   type SamplingOptions,
   type ScoredText,
 } from './recipe/language_model.js';
+export type { SamplingProgress } from './recipe/monitored.js';
 export type { DataSizes, RunPlan } from './recipe/plan.js';
 export { parseRecipe, readRecipe } from './recipe/read.js';
 export { run } from './recipe/run.js';
 export type { Answer, Interruption, RunOptions, RunResult } from './recipe/run_options.js';
 export { defineRecipe, type Recipe, type RecipeInput } from './recipe/schema.js';
 export { type ReportOptions, writeReport } from './report/report.js';
+export type { RunSummary } from './report/summary.js';

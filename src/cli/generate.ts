@@ -6,7 +6,7 @@ import { readRows } from '../data/readers.js';
 import type { Row } from '../data/rows.js';
 import { RowsFile } from '../output/rows_file.js';
 import { type GeneratedText, loadModel } from '../recipe/language_model.js';
-import { eachRow, integer, type ModelArguments, number, withModelOptions } from './options.js';
+import { eachRow, integer, type ModelArguments, needRows, number, withModelOptions } from './options.js';
 import { Progress, print, printJson, printPart, say } from './terminal.js';
 
 interface Arguments extends ModelArguments {
@@ -14,7 +14,7 @@ interface Arguments extends ModelArguments {
   data?: string;
   out?: string;
   limit?: number;
-  maxNewTokens: number;
+  maxNewTokens?: number;
   temperature: number;
   topP: number;
   topK: number;
@@ -29,7 +29,8 @@ Examples:
   gleaner generate --model runs/irft-stories/final --prompt "Once upon a time"
   gleaner generate --model runs/irft-stories/final --data prompts.jsonl --num 4 --out answers.jsonl
 
-Rows out: {id, prompt, response, prompt_ids, response_ids, logprob, finish_reason}; without --out they go to stdout as JSONL.`;
+What --data may hold: docs/data.md. Rows out: {id, prompt, response, prompt_ids, response_ids, logprob, finish_reason}; without --out they go to stdout as JSONL.
+Ctrl-C keeps the answers that are whole.`;
 
 export function generateCommand(signal: AbortSignal): Command {
   return withModelOptions(new Command('generate').description('sample answers to prompts'))
@@ -37,7 +38,11 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--data <file>', 'rows with a prompt or messages')
     .option('--out <file>', 'rows as JSONL')
     .option('--limit <n>', 'rows read at most', integer(1))
-    .option('--max-new-tokens <n>', 'tokens of an answer at most', integer(1), 256)
+    .option(
+      '--max-new-tokens <n>',
+      'tokens of an answer at most (default: 256, or half of the positions that the model has)',
+      integer(1),
+    )
     .option('--temperature <t>', '0 is greedy', number(0), 1)
     .option('--top-p <p>', 'the smallest set of tokens with this much probability', number(Number.MIN_VALUE, 1), 1)
     .option('--top-k <k>', 'the k likeliest tokens; 0: off', integer(0), 0)
@@ -93,6 +98,7 @@ async function generate(options: Arguments, signal: AbortSignal): Promise<void> 
     else if (streams) print('');
     else printJson(rowOf(answer, options.num));
   });
+  if (options.data !== undefined) needRows(count, options.data);
   await file?.finish();
   progress.stop();
   const rate = Math.round(tokens / ((performance.now() - started) / 1000));

@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, GleanerError } from '../common/errors.js';
 import { version } from '../common/version.js';
+import { completionCommand } from './completion.js';
 import { dataCommand } from './data.js';
 import { doctorCommand } from './doctor.js';
 import { generateCommand } from './generate.js';
@@ -20,7 +21,7 @@ const users: ReadonlySet<ErrorCode> = new Set([
   'ERR_GLEANER_MEMORY',
 ]);
 
-/** Ctrl-C and a polite kill end the work at the next safe point; a second one ends it at once. */
+/** Ctrl-C, a polite kill and a terminal that was closed end the work at the next safe point; a second one ends it at once. */
 function interruption(): AbortSignal {
   const controller = new AbortController();
   const abort = (signal: NodeJS.Signals) => {
@@ -30,7 +31,19 @@ function interruption(): AbortSignal {
   };
   process.on('SIGINT', abort);
   process.on('SIGTERM', abort);
+  process.on('SIGHUP', abort);
   return controller.signal;
+}
+
+/** What holds for every command, those inside of another one too: errors are thrown, with the command's own help as the next step. */
+function settled(command: Command, name: string): Command {
+  command
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError(`hint: ${name} --help says what it takes.`)
+    .configureHelp({ helpWidth: 100 });
+  for (const inner of command.commands) settled(inner, `${name} ${inner.name()}`);
+  return command;
 }
 
 async function main(): Promise<void> {
@@ -39,24 +52,21 @@ async function main(): Promise<void> {
   const program = new Command('gleaner')
     .description('Trains a language model from demonstrations: SFT, SPIN, IRFT. https://arxiv.org/abs/2405.17888')
     .version(version())
-    .exitOverride()
-    .showSuggestionAfterError()
-    .configureHelp({ helpWidth: 100 });
-  for (const command of [
+    .addHelpText(
+      'after',
+      '\nExample:\n  gleaner train examples/stories/irft.yaml\n\nA command and --help shows its options and an example.',
+    );
+  const commands = [
     trainCommand(signal),
     generateCommand(signal),
     scoreCommand(signal),
     dataCommand(signal),
     reportCommand(),
     doctorCommand(),
-  ]) {
-    program.addCommand(command.exitOverride());
-  }
-  program.addHelpText(
-    'after',
-    '\nExample:\n  gleaner train examples/stories/irft.yaml\n\nA command and --help shows its options and an example.',
-  );
-  await program.parseAsync();
+    completionCommand(),
+  ];
+  for (const command of commands) program.addCommand(command);
+  await settled(program, 'gleaner').parseAsync();
 }
 
 try {

@@ -2,30 +2,34 @@
 
 import { availableParallelism } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { GleanerError } from '../common/errors.js';
 import type { RowsFile } from '../output/rows_file.js';
 import { say } from './terminal.js';
 
-export function integer(least: number): (text: string) => number {
+/** As a recipe's `threads`. */
+const MOST_THREADS = 1024;
+
+export function integer(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!/^[+-]?\d+$/.test(text.trim()) || !Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`a whole number from ${least} on is needed.`);
+    if (!/^[+-]?\d+$/.test(text.trim()) || !Number.isSafeInteger(value) || value < least || value > most)
+      throw new InvalidArgumentError(`A whole number ${range(least, most)} is needed.`);
     return value;
   };
 }
 
-export function number(least: number, most = Number.POSITIVE_INFINITY): (text: string) => number {
+export function number(least: number, most = Number.MAX_VALUE): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (text.trim() === '' || Number.isNaN(value) || value < least || value > most) {
-      throw new InvalidArgumentError(
-        most === Number.POSITIVE_INFINITY
-          ? `a number from ${least} on is needed.`
-          : `a number from ${least} to ${most} is needed.`,
-      );
-    }
+    if (text.trim() === '' || Number.isNaN(value) || value < least || value > most)
+      throw new InvalidArgumentError(`A number ${range(least, most)} is needed.`);
     return value;
   };
+}
+
+function range(least: number, most: number): string {
+  if (least === Number.MIN_VALUE) return `above 0 and up to ${most}`;
+  return most >= Number.MAX_SAFE_INTEGER ? `from ${least} on` : `from ${least} to ${most}`;
 }
 
 const templates = ['auto', 'none', 'zephyr', 'chatml'] as const;
@@ -44,7 +48,7 @@ export function withModelOptions(command: Command): Command {
     .requiredOption('--model <dir>', 'Hugging Face model folder')
     .option('--tokenizer <dir>', 'folder with tokenizer.json (default: the model folder)')
     .addOption(new Option('--template <name>', 'chat template').choices(templates).default('auto'))
-    .option('--threads <n>', 'threads', integer(1), availableParallelism())
+    .option('--threads <n>', 'threads', integer(1, MOST_THREADS), availableParallelism())
     .option('--json', 'one JSON object on stdout');
 }
 
@@ -64,4 +68,10 @@ export async function eachRow<Item>(
     if (file && count > 0) say(`${count} row${count === 1 ? '' : 's'} written before that: ${file.part}`);
     throw error;
   }
+}
+
+/** A file without any row is most likely the wrong file. */
+export function needRows(count: number, path: string): void {
+  if (count === 0)
+    throw new GleanerError('ERR_GLEANER_DATA', `${path}: there is no row in it`, 'docs/data.md says what a row is.');
 }

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { readRows } from '../data/readers.js';
 import { RowsFile } from '../output/rows_file.js';
 import { loadModel, type ScoredText } from '../recipe/language_model.js';
-import { eachRow, integer, type ModelArguments, withModelOptions } from './options.js';
+import { eachRow, integer, type ModelArguments, needRows, withModelOptions } from './options.js';
 import { Progress, printJson, say } from './terminal.js';
 
 interface Arguments extends ModelArguments {
@@ -17,7 +17,8 @@ const HELP = `
 Example:
   gleaner score --model runs/irft-stories/final --data held_out.jsonl --out scores.jsonl
 
-Rows out: {id, logprob, token_logprobs, num_tokens, greedy}; without --out they go to stdout as JSONL.`;
+Rows out: {id, logprob, token_logprobs, num_tokens, greedy}; without --out they go to stdout as JSONL.
+A row that cannot be scored, or Ctrl-C, ends the command; the rows before it are kept.`;
 
 export function scoreCommand(signal: AbortSignal): Command {
   return withModelOptions(new Command('score').description('log-probabilities of responses'))
@@ -50,10 +51,11 @@ async function score(
     else printJson(row);
   });
   progress.stop();
+  needRows(rows, data);
   await file?.finish();
-  const nats = tokens === 0 ? null : -logprob / tokens;
+  const nats = -logprob / tokens;
   if (json) printJson({ rows: all, num_rows: rows, num_tokens: tokens, nats_per_token: nats, out });
   say(
-    `${rows} row${rows === 1 ? '' : 's'}, ${tokens} response tokens, ${nats === null ? 'no' : nats.toFixed(5)} nats per token${out === undefined ? '' : `, written to ${out}`}`,
+    `${rows} row${rows === 1 ? '' : 's'}, ${tokens} response tokens, ${nats.toFixed(5)} nats per token${out === undefined ? '' : `, written to ${out}`}`,
   );
 }

@@ -1,6 +1,6 @@
 // What goes wrong, as the caller sees it: a code that programs can test, a message that names the value at fault, a hint with the next step.
 
-/** Each code has its cure in docs/errors.md. */
+/** Each code has its cure in docs/troubleshooting.md. */
 export const errorCodes = [
   'ERR_GLEANER_RECIPE',
   'ERR_GLEANER_MODEL',
@@ -15,8 +15,10 @@ export const errorCodes = [
   'ERR_GLEANER_INTERNAL',
 ] as const;
 
+/** What went wrong, for programs: docs/troubleshooting.md has a cure for each. */
 export type ErrorCode = (typeof errorCodes)[number];
 
+/** Every error that is not a fault of gleaner; an abort is Node's AbortError. */
 export class GleanerError extends Error {
   override readonly name = 'GleanerError';
 
@@ -37,4 +39,23 @@ export function isErrorCode(code: unknown): code is ErrorCode {
 /** The message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+const fileReasons: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EISDIR: 'this is a folder',
+  EACCES: 'permission is denied',
+  EPERM: 'permission is denied',
+  EROFS: 'this file system may only be read',
+  ENOTDIR: 'a part of this path is a file',
+  EEXIST: 'a part of this path is a file',
+  ENOSPC: 'no space is left on the disk',
+  EDQUOT: 'the disk quota is used up',
+  EMFILE: 'too many files are open',
+};
+
+/** What the file system refused, in words; the system's own message where there are none. */
+export function fileReason(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return (typeof code === 'string' ? fileReasons[code] : undefined) ?? messageOf(error);
 }

@@ -1,6 +1,6 @@
 // Failures of the disk under one code, with the path.
 
-import { GleanerError, messageOf } from './errors.js';
+import { fileReason, GleanerError } from './errors.js';
 
 interface Words {
   failure: string;
@@ -12,6 +12,8 @@ export async function onDisk<Result>(path: string, work: () => Promise<Result>, 
   try {
     return await work();
   } catch (cause) {
-    throw new GleanerError('ERR_GLEANER_DISK', `${path}: ${words.failure}: ${messageOf(cause)}`, words.hint, { cause });
+    throw new GleanerError('ERR_GLEANER_DISK', `${path}: ${words.failure}: ${fileReason(cause)}`, words.hint, {
+      cause,
+    });
   }
 }

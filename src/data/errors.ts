@@ -1,6 +1,6 @@
 // Errors of this room: ERR_GLEANER_DATA, with the value at fault shown short, whatever its size.
 
-import { GleanerError, messageOf } from '../common/errors.js';
+import { fileReason, GleanerError } from '../common/errors.js';
 
 export function dataError(message: string, hint?: string, cause?: unknown): GleanerError {
   return new GleanerError('ERR_GLEANER_DATA', message, hint, cause === undefined ? undefined : { cause });
@@ -28,13 +28,7 @@ export function showKeys(keys: readonly string[]): string {
 
 /** What the file system refused, as an error of the file that was asked for. */
 export function fileError(path: string, cause: unknown, hint?: string): GleanerError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  const reasons: Record<string, string> = {
-    ENOENT: 'there is no such file',
-    EISDIR: 'this is a folder',
-    EACCES: 'it may not be read',
-    ENOTDIR: 'a part of this path is a file',
-  };
-  const reason = typeof code === 'string' ? reasons[code] : undefined;
-  return dataError(`${path}: ${reason ?? clip(messageOf(cause))}`, hint, cause);
+  const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+  const where = missing ? 'Check the path: it starts at the folder where the command runs.' : undefined;
+  return dataError(`${path}: ${clip(fileReason(cause))}`, hint ?? where, cause);
 }

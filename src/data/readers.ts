@@ -39,6 +39,7 @@ const unread: readonly { begins?: readonly string[]; endings?: readonly string[]
   },
 ];
 
+/** How data files are read. */
 export interface ReadOptions {
   /** auto: by what the file begins with, else by its name. */
   format: 'auto' | FormatName;

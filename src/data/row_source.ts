@@ -1,11 +1,13 @@
 // Rows that are read when they are needed. What trains sees this interface: rows in memory and rows in Arrow files look alike.
 
+/** A demonstration as ids. */
 export interface IdRow {
   id: string;
   prompt_ids: readonly number[] | Int32Array;
   response_ids: readonly number[] | Int32Array;
 }
 
+/** Rows that are read when they are asked for: in memory and in files alike. */
 export interface RowSource<Row> {
   /** Rows in all. */
   readonly length: number;

@@ -3,11 +3,13 @@
 import { z } from 'zod';
 import { clip, dataError, show, showKeys } from './errors.js';
 
+/** A turn of a chat. */
 export interface Message {
   role: string;
   content: string;
 }
 
+/** A row of a data file: docs/data.md. */
 export type Row =
   | { kind: 'prompt_response'; id: string; prompt: string; response: string }
   | { kind: 'messages'; id: string; messages: readonly Message[] }

@@ -7,6 +7,7 @@ import { clip, dataError } from './errors.js';
 import type { Message } from './rows.js';
 import type { Tokenizer } from './tokenizer.js';
 
+/** How a chat becomes text; auto: the tokenizer's own template, else zephyr's layout. */
 export type TemplateName = 'auto' | 'none' | 'zephyr' | 'chatml';
 
 /** As zephyr-7b-beta's template, but a role that it would leave out in silence is refused. */

@@ -1,6 +1,7 @@
 // Ids one by one to text piece by piece. A token's text depends on those before it (bytes of one character, a leading space), so it is decoded
 // with what was given out last, and what is incomplete waits.
 
+/** Text of tokens that come one by one; a character that is not whole yet is held back. */
 export class TextStream {
   /** The ids whose text was given out last, then those that wait. */
   #ids: number[];

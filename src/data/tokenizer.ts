@@ -11,6 +11,7 @@ import { readTokenizerFiles, type TemplateSource, type TokenizerFiles, textOf } 
 /** One text of more characters would take minutes and gigabytes. */
 export const maxTextLength = 2 ** 20;
 
+/** tokenizer.json: the ids of Python's tokenizers. Errors: ERR_GLEANER_DATA. */
 export class Tokenizer {
   /** Highest id + 1. */
   readonly vocab_size: number;

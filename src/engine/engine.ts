@@ -44,24 +44,28 @@ import type {
 /** Tokens of one scoring pass when no training was prepared. */
 const SCORE_TOKENS = 2048;
 
+/** How a model is loaded. */
 export interface EngineOptions {
   /** Default: as many as the machine has cores. */
   threads?: number | undefined;
   backend?: 'auto' | 'cpu' | undefined;
+  /** Kernels; auto: the fastest that the CPU has. */
   isa?: 'auto' | 'portable' | 'avx2' | 'avx512' | undefined;
-  /** 0: no limit. */
+  /** What the engine may hold; beyond it, ERR_GLEANER_MEMORY. 0: no limit. */
   memory_limit_bytes?: number | undefined;
   /** random: config.json alone suffices; N(0, initializer_range), seeded. */
   init?: 'pretrained' | 'random' | undefined;
   seed?: number | undefined;
 }
 
+/** What is allocated for training. */
 export interface TrainingOptions {
   optimizer: OptimizerSettings;
+  /** recompute: less memory, one more forward pass of the layers. */
   activations: 'keep' | 'recompute';
   /** Most tokens of one micro-batch. */
   micro_batch_tokens: number;
-  /** Longest path (prompt + response). */
+  /** Longest path (prompt + response), tokens. */
   max_length: number;
 }
 
@@ -74,6 +78,7 @@ export interface EngineInfo {
   memory_bytes: number;
 }
 
+/** This machine as the engine sees it; loads the native addon. */
 export function engineInfo(): EngineInfo {
   return {
     backend: 'cpu',
@@ -84,6 +89,10 @@ export function engineInfo(): EngineInfo {
   };
 }
 
+/**
+ * One loaded model and its commands. Every command is a promise; they run one after the other in a thread of the engine's own, so several may
+ * be under way. Errors: GleanerError with a code; an aborted command ends with Node's AbortError.
+ */
 export class Engine implements Trainer {
   readonly description: ModelDescription;
   readonly threads: number;
@@ -146,6 +155,7 @@ export class Engine implements Trainer {
     return { ...plan, weights: plan.weights + plan.gradients, total_bytes: plan.total_bytes + plan.gradients };
   }
 
+  /** The sizes and switches that the model is computed with. */
   get spec(): DecoderSpec {
     return this.description.spec;
   }
@@ -186,7 +196,8 @@ export class Engine implements Trainer {
     });
   }
 
-  /** Logprobs of every sequence of the trees, in order. */
+  /** Logprobs of every sequence of the trees, in order.
+   * @internal */
   async scoreTrees(
     trees: readonly Tree[],
     signal?: AbortSignal,
@@ -211,7 +222,7 @@ export class Engine implements Trainer {
     }, signal);
   }
 
-  /** Logits at every position of one sequence, [positions][vocab]; for inspection. */
+  /** Logits at every position of one sequence: [positions][vocab], fp32; for inspection. */
   async logits(ids: readonly number[]): Promise<Float32Array[]> {
     if (ids.length === 0) return [];
     const batch = microBatch([{ segments: [{ parent: -1, ids }], sequences: [], pairs: [] }]);
@@ -220,6 +231,7 @@ export class Engine implements Trainer {
     return ids.map((_, i) => flat.slice(i * this.spec.vocab, (i + 1) * this.spec.vocab));
   }
 
+  /** Samples an answer to each prompt, in order: continuous batching over a paged cache, prompts with equal beginnings computed once. */
   async generate(prompts: readonly GeneratePrompt[], options: GenerateOptions): Promise<GeneratedRow[]> {
     checkGenerate(prompts, options);
     if (prompts.length === 0) return [];
@@ -251,7 +263,8 @@ export class Engine implements Trainer {
     return this.gradientsOfTrees(trees, required(objective), batch);
   }
 
-  /** The same for trees of the caller's own. */
+  /** The same for trees of the caller's own.
+   * @internal */
   async gradientsOfTrees(
     trees: readonly Tree[],
     objective: NativeObjective,
@@ -398,6 +411,7 @@ export class Engine implements Trainer {
     await this.#native.close();
   }
 
+  /** As `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -1,5 +1,6 @@
 // What the engine takes and gives: ids, numbers, promises. Methods see the engine through `Trainer`, so a test can put a small fake in its place.
 
+/** Ids of the model's vocabulary. */
 export type TokenIds = readonly number[] | Int32Array;
 
 /** A prompt and one response to it; log π(y|x) is the sum over response_ids. */
@@ -19,24 +20,31 @@ export interface PairRow {
   ref_generated: number;
 }
 
+/** Log-probabilities of a row's response, in nats. */
 export interface ScoredRow {
   id: string;
   /** Sum of token_logprobs. */
   logprob: number;
+  /** log π of each token of the response: [response_ids]. */
   token_logprobs: Float32Array;
   /** Every token of the response is the argmax at its place. */
   greedy: boolean;
 }
 
+/** Why an answer ended: an EOS was sampled; a stop id or the caller's onToken; max_new_tokens. */
 export type FinishReason = 'eos' | 'stop' | 'length';
 
+/** How answers are sampled: docs/sampling.md. */
 export interface GenerateOptions {
+  /** Of an answer, its EOS included. */
   max_new_tokens: number;
   /** 0: greedy. */
   temperature: number;
+  /** The smallest set of likeliest tokens with this much probability; 1: off. */
   top_p: number;
-  /** 0: off. */
+  /** The k likeliest tokens; 0: off. */
   top_k: number;
+  /** With each prompt's sample_id it keys all random numbers. */
   seed: number;
   /** Ids that end a response; the sampled one stays in response_ids. */
   eos_token_ids: readonly number[];
@@ -49,6 +57,7 @@ export interface GenerateOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A token that was just sampled. */
 export interface TokenEvent {
   /** Index into the prompts given. */
   prompt: number;
@@ -57,13 +66,16 @@ export interface TokenEvent {
   position: number;
 }
 
+/** What is answered. */
 export interface GeneratePrompt {
   prompt_ids: TokenIds;
   /** Keys the random numbers with the seed: the same prompt and sample_id give the same text in any batch. */
   sample_id: number;
 }
 
+/** An answer, with log-probabilities in nats. */
 export interface GeneratedRow {
+  /** With the EOS or stop id that ended it. */
   response_ids: Int32Array;
   /** Of each sampled token, under the distribution sampled from. */
   token_logprobs: Float32Array;
@@ -74,6 +86,7 @@ export interface GeneratedRow {
   finish_reason: FinishReason;
 }
 
+/** Of a pair's margin m: −log σ(m), max(0, 1 − m), −m. */
 export type PairLoss = 'logistic' | 'hinge' | 'linear';
 
 /** A loss of the caller's own, on log-probabilities. Returns the sum over the step's rows and its derivative by each logprob. */
@@ -87,15 +100,18 @@ export interface CustomObjective {
   denominator: 'targets' | 'sequences';
 }
 
+/** What one optimiser step is taken on. */
 export type UpdateBatch =
   | { objective: { name: 'sft' }; rows: readonly TokenRow[] }
   | { objective: { name: 'pair'; loss: PairLoss; beta: number; nll_weight: number }; pairs: readonly PairRow[] }
   | { objective: CustomObjective; rows: readonly TokenRow[] };
 
+/** torch's AdamW and RMSprop; eps outside the square root, no momentum in RMSprop. */
 export type OptimizerSettings =
   | { name: 'adamw'; learning_rate: number; betas: readonly [number, number]; eps: number; weight_decay: number }
   | { name: 'rmsprop'; learning_rate: number; alpha: number; eps: number; weight_decay: number };
 
+/** One optimiser step. */
 export interface StepSettings {
   /** Of this step, after the schedule. */
   learning_rate: number;
@@ -104,6 +120,7 @@ export interface StepSettings {
   signal?: AbortSignal | undefined;
 }
 
+/** What an optimiser step did. */
 export interface UpdateResult {
   /** Sum over the step divided by its one denominator (target tokens for sft, pairs for pair losses). */
   loss: number;
@@ -113,6 +130,7 @@ export interface UpdateResult {
   skipped: boolean;
   /** Tokens computed; prompts shared by a pair count once. */
   num_tokens: number;
+  /** Tokens whose log-probability was asked for. */
   num_targets: number;
   micro_batches: number;
   /** Pair objectives: sums of logprobs, one a pair, in the order given. */
@@ -123,6 +141,7 @@ export interface UpdateResult {
 export interface Trainer {
   /** Rows in, logprobs out, in the order given; nothing is trained. */
   score(rows: readonly TokenRow[], options?: { signal?: AbortSignal | undefined }): Promise<ScoredRow[]>;
+  /** An answer to each prompt, in order. */
   generate(prompts: readonly GeneratePrompt[], options: GenerateOptions): Promise<GeneratedRow[]>;
   /** One optimiser step over the whole batch, in as many micro-batches as the memory plan asks for. */
   update(batch: UpdateBatch, step: StepSettings): Promise<UpdateResult>;
@@ -149,6 +168,7 @@ export interface MemoryPlan {
   workspace: number;
 }
 
+/** What memory is planned for. */
 export interface PlanSettings {
   /** null: no training. */
   training: null | {

@@ -27,6 +27,7 @@ const options = z.strictObject({
   nll_weight: z.number().min(0).default(0),
   mix_previous: z.int().min(0).default(0),
 });
+/** The recipe's section irft: docs/recipes.md has its keys. */
 export type IrftOptions = z.output<typeof options>;
 
 function pairRounds({ rounds, beta, ...rest }: IrftOptions, learning_rate: number): PairRounds {

@@ -16,6 +16,7 @@ import type {
 import type { ScheduleSettings } from './schedule.js';
 import type { RunState } from './state.js';
 
+/** The recipe's section train. */
 export interface TrainSettings {
   /** Sequences or pairs of an optimiser step. */
   batch_size: number;
@@ -28,6 +29,7 @@ export interface TrainSettings {
   schedule: ScheduleSettings;
 }
 
+/** The recipe's section generation. */
 export interface GenerationSettings {
   max_new_tokens: number;
   temperature: number;
@@ -35,6 +37,7 @@ export interface GenerationSettings {
   top_k: number;
 }
 
+/** The recipe's section evaluation. */
 export interface EvaluationSettings {
   /** Steps between evaluations; null: only before the first step and after the last. */
   every: number | null;
@@ -89,6 +92,7 @@ export interface RoundStore {
   openPairs(round: number): Promise<RowSource<RoundPair>>;
 }
 
+/** All that a method may see and use. */
 export interface Context {
   engine: Trainer;
   /** The demonstrations D, as they are trained. */
@@ -121,6 +125,7 @@ export interface Context {
 
 /** Where results go. */
 export interface RunOutput {
+  /** A line of metrics.jsonl. */
   metrics(record: Metrics): Promise<void>;
   /** The run stands here, and could go on from here: called wherever that is so, after each step at least. */
   reached(state: RunState): Promise<void>;
@@ -130,6 +135,7 @@ export interface RunOutput {
   samples(step: number, rows: readonly Generation[]): Promise<void>;
 }
 
+/** A pair as it is trained. */
 export interface FittedPair {
   prompt_ids: TokenIds;
   real_ids: TokenIds;
@@ -147,6 +153,7 @@ export interface PlannedRound {
   steps: number;
 }
 
+/** A training method: a file in src/methods and a line in methods.ts. */
 export interface Method<Options> {
   name: string;
   /** The recipe's section of the method's name. */
@@ -157,6 +164,7 @@ export interface Method<Options> {
   keepsRound?(options: Options): boolean;
   /** The optimiser steps that numRows demonstrations lead to, as long as no pair is dropped. */
   plan(input: { numRows: number; train: TrainSettings }, options: Options): PlannedRound[];
+  /** The steps, from the first to the last; an abort is Node's AbortError. */
   run(context: Context, options: Options): Promise<void>;
 }
 
@@ -164,14 +172,17 @@ export interface Method<Options> {
 export interface ChosenMethod {
   pairs: boolean;
   keeps_round: boolean;
+  /** As Method.plan. */
   plan(input: { numRows: number; train: TrainSettings }): PlannedRound[];
+  /** As Method.run. */
   run(context: Context): Promise<void>;
 }
 
 /** Keeps a method's own type of options; `choose` closes over them, so that a list of methods needs no common type. */
-export function defineMethod<Options>(
-  method: Method<Options>,
-): Method<Options> & { choose(options: unknown): ChosenMethod } {
+export function defineMethod<Options>(method: Method<Options>): Method<Options> & {
+  /** Checks the options of one recipe and binds them. */
+  choose(options: unknown): ChosenMethod;
+} {
   return {
     ...method,
     choose(value) {

@@ -1,8 +1,10 @@
 // Learning-rate schedules, value for value those of transformers' get_{linear,cosine,constant}_schedule_with_warmup.
 // A step counts from 0, so the first step of a warm-up has rate 0.
 
+/** The shape after the warm-up. */
 export type ScheduleName = 'linear' | 'cosine' | 'constant';
 
+/** The recipe's section train.schedule. */
 export interface ScheduleSettings {
   name: ScheduleName;
   /** Share of the steps, rounded up; warmup_steps wins where it is given. */

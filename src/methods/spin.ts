@@ -20,6 +20,7 @@ const options = z.strictObject({
   loss: z.enum(['logistic', 'hinge', 'linear']).default('logistic'),
   mix_previous: z.int().min(0).default(1),
 });
+/** The recipe's section spin: docs/recipes.md has its keys. */
 export type SpinOptions = z.output<typeof options>;
 
 function pairRounds({ iterations, beta, learning_rate, loss, mix_previous }: SpinOptions, peak: number): PairRounds {

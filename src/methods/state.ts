@@ -3,6 +3,7 @@
 
 import type { TokenIds } from '../engine/types.js';
 
+/** Where a run stands: what a checkpoint keeps beside weights and optimiser. */
 export interface RunState {
   /** Optimiser steps done. */
   step: number;

@@ -17,7 +17,11 @@ export interface JsonObject {
   spans: ReadonlyMap<string, Span>;
 }
 
-export function modelError(message: string, hint?: string, cause?: unknown): GleanerError {
+export function modelError(
+  message: string,
+  hint = 'docs/models.md says what a model folder holds.',
+  cause?: unknown,
+): GleanerError {
   return new GleanerError('ERR_GLEANER_MODEL', message, hint, cause === undefined ? undefined : { cause });
 }
 

@@ -1,6 +1,7 @@
 // What native computes (DecoderSpec) and how its parameters lie in a Hugging Face folder (ParameterLayout).
 // A model family is a function from a checked config.json to these two.
 
+/** What native code computes of a model: sizes and switches, whatever the family. */
 export interface DecoderSpec {
   vocab: number;
   hidden: number;

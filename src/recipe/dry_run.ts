@@ -10,11 +10,13 @@ import { type PreparedData, type PreparedModel, prepareData, prepareModel } from
 import { checkRecipe } from './read.js';
 import type { Recipe, RecipeInput } from './schema.js';
 
+/** A recipe with every default, and what it would do. */
 export interface DryRun {
   recipe: Recipe;
   plan: RunPlan;
 }
 
+/** Rounds, steps, tokens and memory of a recipe, without its weights. Errors: ERR_GLEANER_RECIPE, _MODEL, _DATA. */
 export async function dryRun(input: RecipeInput | Recipe, log: Log = silent): Promise<DryRun> {
   const recipe = checkRecipe(input);
   if (await holdsRun(recipe.output)) log.warn(`${recipe.output} holds a run already: pass --resume or --overwrite`);

@@ -16,6 +16,7 @@ const MICRO_BATCH_TOKENS = 2048;
 /** Sequences decoded together, the first that fits. */
 const GENERATION_BATCHES = [32, 16, 8, 4, 2, 1] as const;
 
+/** What a run will do and need. */
 export interface RunPlan {
   model: { architecture: string; parameters: number };
   /** Of the data as tokenised; from the recipe's limits where the data could not be read. */

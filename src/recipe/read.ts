@@ -5,9 +5,10 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { closest, distance } from 'fastest-levenshtein';
 import { type Document, Lexer, LineCounter, Parser, parseDocument, stringify } from 'yaml';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { GleanerError, messageOf } from '../common/errors.js';
 import { methods } from '../methods/methods.js';
+import { keysAt } from './keys.js';
 import { type Recipe, recipeSchema, withNames } from './schema.js';
 
 /** Where a recipe's keys stand, for messages: a line of the file, or an option of the command. */
@@ -27,6 +28,7 @@ function recipeError(message: string, hint?: string, cause?: unknown): GleanerEr
   return new GleanerError('ERR_GLEANER_RECIPE', message, hint, cause === undefined ? undefined : { cause });
 }
 
+/** A recipe's file, with `sets` (KEY=VALUE, VALUE in YAML) in place of what stands in it. Errors: ERR_GLEANER_RECIPE with line and key. */
 export async function readRecipe(path: string, sets: readonly string[] = []): Promise<Recipe> {
   return parseRecipe(await readText(path), path, sets);
 }
@@ -72,6 +74,7 @@ async function nearFiles(path: string): Promise<string[]> {
   return (like.length > 0 ? like : recipes.sort()).slice(0, 3).map((name) => clip(join(folder, name)));
 }
 
+/** The same for its text; `file` is the name in messages. */
 export function parseRecipe(text: string, file: string, sets: readonly string[] = []): Recipe {
   const { value, lineOf } = parseYaml(text, file);
   if (value === null || value === undefined) throw recipeError(`${file}: the recipe is empty`, minimal);
@@ -229,30 +232,6 @@ function rank(path: readonly string[]): number {
 /** Paths of every key. */
 function allKeys(schema: z.core.$ZodType, path: readonly string[] = []): string[][] {
   return keysAt(schema, path).flatMap((key) => [[...path, key], ...allKeys(schema, [...path, key])]);
-}
-
-function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
-  const inner = unwrapped(schema);
-  const [first, ...rest] = path;
-  if (inner instanceof z.ZodObject) {
-    if (first === undefined) return Object.keys(inner.shape);
-    const next: unknown = inner.shape[String(first)];
-    return next instanceof z.ZodType ? keysAt(next, rest) : [];
-  }
-  if (inner instanceof z.ZodUnion) return inner.options.flatMap((option) => keysAt(option, path));
-  return [];
-}
-
-function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
-  if (
-    schema instanceof z.ZodPrefault ||
-    schema instanceof z.ZodDefault ||
-    schema instanceof z.ZodNullable ||
-    schema instanceof z.ZodOptional
-  ) {
-    return unwrapped(schema.unwrap());
-  }
-  return schema instanceof z.ZodPipe ? unwrapped(schema.out) : schema;
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -12,6 +12,7 @@ export interface Answer {
   response: string;
 }
 
+/** What a caller may watch and decide. */
 export interface RunOptions {
   /** Every record of metrics.jsonl, as it is written. */
   onMetrics?: ((record: Metrics) => void) | undefined;
@@ -19,7 +20,9 @@ export interface RunOptions {
   reward?: ((answers: readonly Answer[]) => readonly number[] | Promise<readonly number[]>) | undefined;
   /** Answers to held-out prompts, at the start, after each round and at the end. */
   onSamples?: ((step: number, answers: readonly Answer[]) => void) | undefined;
+  /** Once, before anything is loaded. */
   onPlan?: ((plan: RunPlan) => void) | undefined;
+  /** While a round's answers are sampled. */
   onSampling?: ((progress: SamplingProgress) => void) | undefined;
   log?: Log | undefined;
   signal?: AbortSignal | undefined;
@@ -29,6 +32,7 @@ export interface RunOptions {
   resume?: boolean | undefined;
 }
 
+/** What a run left. */
 export interface RunResult {
   output: string;
   /** The trained model, a Hugging Face folder. */

@@ -130,7 +130,7 @@ type Parsed = z.output<typeof recipeSchema>;
 export type Recipe = Omit<Parsed, 'name' | 'output'> & { name: string; output: string };
 
 type Section = 'train' | 'sft' | 'spin' | 'irft';
-/** As a person writes it: what is left out is a default. */
+/** As a person writes it: what is left out is a default. docs/recipes.md has every key. */
 export type RecipeInput = Omit<z.input<typeof recipeSchema>, Section> & {
   train?: Omit<z.input<typeof train>, 'optimizer'> & { optimizer?: OptimizerInput };
   sft?: Record<string, never>;

@@ -16,6 +16,7 @@ import { answersOfRuns, heldOutTexts, roundTexts } from './sections/texts.js';
 import { troubles } from './sections/troubles.js';
 import { type RunSummary, summarise } from './summary.js';
 
+/** What a page is told that its folder does not say. */
 export interface ReportOptions {
   /** Of the run that writes its own report; else a run without a final model is "not finished". */
   state?: 'interrupted' | undefined;

@@ -9,6 +9,7 @@ export interface TimeShare {
   seconds: number;
 }
 
+/** The figures of a run at a glance. */
 export interface RunSummary {
   path: string;
   name: string;

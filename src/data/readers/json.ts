@@ -11,6 +11,8 @@ const [quote, backslash, comma, newline] = [byte('"'), byte('\\'), byte(','), by
 const [openBrace, closeBrace, openList, closeList] = [byte('{'), byte('}'), byte('['), byte(']')];
 const spaces = new Set([byte(' '), byte('\t'), byte('\r'), newline]);
 
+const CUT = 'The file was cut short; copy or write it again.';
+
 async function* read(file: string): AsyncGenerator<RawRow> {
   const splitter = new ObjectSplitter(file);
   let first = true;
@@ -54,9 +56,9 @@ class ObjectSplitter {
   }
 
   end(): void {
-    if (this.#depth > 0) throw dataError(`${this.file}:${this.#rowLine}: the file ends inside of this row`);
+    if (this.#depth > 0) throw dataError(`${this.file}:${this.#rowLine}: the file ends inside of this row`, CUT);
     if (this.#inList && this.#between !== 'done')
-      throw dataError(`${this.file}:${this.#line}: the file ends before the ] of its list`);
+      throw dataError(`${this.file}:${this.#line}: the file ends before the ] of its list`, CUT);
   }
 
   get line(): number {
