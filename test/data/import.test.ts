@@ -198,10 +198,17 @@ suite('import', (test) => {
     assert.deepEqual(Object.keys(contents(at('mine'))), ['data-00000-of-00001.arrow', 'notes.txt', 'summary.json']);
   });
 
-  test('a row in error ends it with the row’s line; the files that stand are gone on with', async () => {
+  test('a row in error ends it with the row’s line; settings that do not fit leave nothing', async () => {
     const source = at('wrong.jsonl');
     writeFileSync(source, `${JSON.stringify(textRow(0))}\n{"prompt": 3, "response": ""}\n`);
     await assert.rejects(importData(importOptions([source], at('wrong'))), isUsage(/wrong.jsonl:2: prompt is 3/));
+    writeRows(source, 2);
+    assert.equal((await importData(importOptions([source], at('wrong')))).status, 'imported', 'no row stood yet');
+    await assert.rejects(
+      importData(importOptions([source], at('bos'), { bos: 'always' })),
+      isUsage(/bos: always, but this tokenizer has no BOS/),
+    );
+    assert.ok(!existsSync(at('bos')));
     const prompts = at('prompts.jsonl');
     writeFileSync(prompts, '{"prompt": "only"}\n');
     await assert.rejects(
