@@ -83,7 +83,7 @@ async function inspect(sources: string[], options: Arguments, signal: AbortSigna
       max_prompt_length: options.maxLength === undefined ? null : (options.maxPromptLength ?? 128),
       rows: options.rows,
       signal,
-      onProgress: (rows, stage) => progress.update(stage, rows, Number.POSITIVE_INFINITY, 'rows'),
+      onProgress: (stage, rows, of) => progress.update(stage, rows, of ?? Number.POSITIVE_INFINITY, 'rows'),
     });
   } finally {
     progress.stop();

@@ -8,7 +8,7 @@ import { syncFolder } from '../common/whole_file.js';
 import { throwIfAborted } from './aborted.js';
 import { countRows } from './count_rows.js';
 import { dataError } from './errors.js';
-import { ImportFolder } from './import_folder.js';
+import { type Found, ImportFolder } from './import_folder.js';
 import { type ImportOrigin, type ImportSummary, toMetadata } from './import_metadata.js';
 import { differences, hashSources, sourceFiles, templateOrigin, tokenizerOrigin } from './import_origin.js';
 import { TokenizePool } from './import_pool.js';
@@ -17,7 +17,7 @@ import { ImportState } from './import_state.js';
 import { type ReadOptions, readRows } from './readers.js';
 import { BATCH_ROWS } from './row_source.js';
 import type { Row } from './rows.js';
-import type { TokenizeSettings } from './tokenize.js';
+import { RowTokenizer, type TokenizeSettings } from './tokenize.js';
 import { Tokenizer } from './tokenizer.js';
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
@@ -75,21 +75,35 @@ export async function importData(options: ImportOptions): Promise<ImportOutcome>
   const origin = await originOf(options, tokenizer);
   const folder = new ImportFolder(options.out);
   if (overwrite) await folder.clear();
-  const found = await folder.find();
+  const found = await findUsable(folder, origin);
   if (found.as === 'finished') {
     const { counts, first, tokens, lengths, shards, ...before } = found.summary;
     folder.checkSame(differences(before, origin));
     return { status: 'up_to_date', summary: found.summary };
   }
-  if (found.as === 'begun') folder.checkSame(differences(found.journal.origin, origin));
+  const settings = settingsOf(options, tokenizer, origin);
+  new RowTokenizer(tokenizer, settings); // refuses settings that do not fit the tokenizer
   await folder.make();
   const state = found.as === 'begun' ? ImportState.from(found.journal) : ImportState.begin(origin);
   if (found.as === 'begun') options.onProgress?.({ stage: 'resumed', rows: state.counts.read });
   if (found.as === 'new' || found.journal.phase === 'rows') {
-    await appendRows(options, folder, state, origin, settingsOf(options, tokenizer, origin));
+    await appendRows(options, folder, state, origin, settings);
     throwIfAborted(signal);
   }
   return { status: found.as === 'begun' ? 'resumed' : 'imported', summary: await seal(folder, state, origin) };
+}
+
+/** Where no row stands yet, an import with other things simply begins; else the difference is an error. */
+async function findUsable(folder: ImportFolder, origin: ImportOrigin): Promise<Found> {
+  const found = await folder.find();
+  if (found.as !== 'begun') return found;
+  const others = differences(found.journal.origin, origin);
+  if (others.length > 0 && found.journal.counts.read === 0) {
+    await folder.clear();
+    return { as: 'new' };
+  }
+  folder.checkSame(others);
+  return found;
 }
 
 async function originOf(options: ImportOptions, tokenizer: Tokenizer): Promise<ImportOrigin> {

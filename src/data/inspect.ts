@@ -3,8 +3,10 @@
 
 import { throwIfAborted } from './aborted.js';
 import { splitChat } from './chat.js';
+import { countRows } from './count_rows.js';
 import { clip } from './errors.js';
 import type { ImportOrigin, ImportResult } from './import_metadata.js';
+import { sourceFiles } from './import_origin.js';
 import { noRepeats, type RepeatCounts, RowIndex, rowHashes } from './inspect_repeats.js';
 import { type HistogramSummary, LengthHistogram } from './length_histogram.js';
 import { type ReadOptions, readRows, recognise } from './readers.js';
@@ -37,7 +39,8 @@ export interface InspectOptions {
   /** Rows that are shown. */
   rows: number;
   signal?: AbortSignal | undefined;
-  onProgress?: ((rows: number, stage: 'evaluation data' | 'inspecting') => void) | undefined;
+  /** `of`: rows in all; undefined where that cannot be told. */
+  onProgress?: ((stage: 'evaluation data' | 'inspecting', rows: number, of: number | undefined) => void) | undefined;
 }
 
 export interface ShownToken {
@@ -87,11 +90,13 @@ export async function inspectData(options: InspectOptions): Promise<Inspection> 
   const leaks = noRepeats();
   const rows: ShownRow[] = [];
   let number = 0;
+  const total = options.onProgress && (await countRows(await sourceFiles(options.sources, options.format)));
+  const of = total === undefined ? undefined : Math.min(total, options.limit ?? total);
   for await (const row of readRows(options.sources, { format: options.format, limit: options.limit })) {
     number += 1;
     const found = reader.look(row);
     if (number % 256 === 0) {
-      options.onProgress?.(number, 'inspecting');
+      options.onProgress?.('inspecting', number, of);
       await new Promise(setImmediate); // so that a signal is seen
       throwIfAborted(options.signal);
     }
@@ -121,7 +126,7 @@ async function indexOf(options: InspectOptions): Promise<{ index: RowIndex; rows
   let rows = 0;
   for await (const row of readRows(options.eval, { format: options.format, limit: null })) {
     rows += 1;
-    if (rows % 256 === 0) options.onProgress?.(rows, 'evaluation data');
+    if (rows % 256 === 0) options.onProgress?.('evaluation data', rows, undefined);
     throwIfAborted(options.signal);
     const found = reader.look(row);
     if (found) index.add(reader.hashes(found), rows);

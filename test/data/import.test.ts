@@ -125,6 +125,20 @@ suite('import', (test) => {
     assert.deepEqual(batches.slice(0, -1), Array(batches.length - 1).fill(1024));
   });
 
+  test('has the same ids of the same rows in every format', async () => {
+    const golden = join(root, 'test/golden/data');
+    const names = ['jsonl', 'jsonl.gz', 'json', 'zstd.stream.arrow', 'lz4.file.arrow', 'snappy.parquet', 'dataset'];
+    const ids = async (name: string) => {
+      const out = at(`format-${name}`);
+      const { summary } = await importData(importOptions([join(golden, `pairs.${name}`)], out, { bos: 'never' }));
+      assert.ok(summary.sources.every(({ file }) => file.startsWith(`pairs.${name}`)));
+      return imported(out).map(({ prompt_ids, response_ids }) => ({ prompt_ids, response_ids }));
+    };
+    const [first = [], ...others] = await Promise.all(names.map(ids));
+    assert.ok(first.length > 0);
+    for (const [place, other] of others.entries()) assert.deepEqual(other, first, names[place + 1]);
+  });
+
   test('run again it does nothing', async () => {
     const before = contents(at('whole'));
     const stages: ImportProgress['stage'][] = [];
@@ -198,10 +212,17 @@ suite('import', (test) => {
     assert.deepEqual(Object.keys(contents(at('mine'))), ['data-00000-of-00001.arrow', 'notes.txt', 'summary.json']);
   });
 
-  test('a row in error ends it with the row’s line; the files that stand are gone on with', async () => {
+  test('a row in error ends it with the row’s line; settings that do not fit leave nothing', async () => {
     const source = at('wrong.jsonl');
     writeFileSync(source, `${JSON.stringify(textRow(0))}\n{"prompt": 3, "response": ""}\n`);
     await assert.rejects(importData(importOptions([source], at('wrong'))), isUsage(/wrong.jsonl:2: prompt is 3/));
+    writeRows(source, 2);
+    assert.equal((await importData(importOptions([source], at('wrong')))).status, 'imported', 'no row stood yet');
+    await assert.rejects(
+      importData(importOptions([source], at('bos'), { bos: 'always' })),
+      isUsage(/bos: always, but this tokenizer has no BOS/),
+    );
+    assert.ok(!existsSync(at('bos')));
     const prompts = at('prompts.jsonl');
     writeFileSync(prompts, '{"prompt": "only"}\n');
     await assert.rejects(
