@@ -8,6 +8,7 @@ export type { Message, PreferenceRow, Row } from './data/rows.js';
 export type { TemplateName } from './data/template.js';
 export type { TextStream } from './data/text_stream.js';
 export { Tokenizer } from './data/tokenizer.js';
+export type { TemplateSource } from './data/tokenizer_json.js';
 export { Engine, type EngineInfo, type EngineOptions, engineInfo, type TrainingOptions } from './engine/engine.js';
 export type {
   CustomObjective,
@@ -67,4 +68,4 @@ export { run } from './recipe/run.js';
 export type { Answer, Interruption, RunOptions, RunResult } from './recipe/run_options.js';
 export { defineRecipe, type Recipe, type RecipeInput } from './recipe/schema.js';
 export { type ReportOptions, writeReport } from './report/report.js';
-export type { RunSummary } from './report/summary.js';
+export type { ReportState, RunSummary, RunSummary, TimeShare } from './report/summary.js';

@@ -3,9 +3,10 @@
 import { createHash } from 'node:crypto';
 import { GleanerError } from '../common/errors.js';
 import type { Log } from '../common/log.js';
+import { tokenizerOrigin } from '../data/import_origin.js';
 import { readRows } from '../data/readers.js';
 import { MemoryRows, type TokenSource } from '../data/row_source.js';
-import { isTokenFile, openTokenSource } from '../data/token_file.js';
+import { isTokenFile, openTokenSource, type TokenFiles } from '../data/token_file.js';
 import { RowTokenizer, type TokenizeCounts, type TokenizeSettings } from '../data/tokenize.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import type { TokenRow } from '../engine/types.js';
@@ -75,7 +76,9 @@ export async function prepareModel(recipe: Pick<Recipe, 'model' | 'tokenizer'>):
 export async function prepareData(recipe: Recipe, model: PreparedModel, log: Log): Promise<PreparedData> {
   const { data } = recipe;
   const paths = [data.train].flat();
-  const train = (await areTokenFiles(paths)) ? await streamed(recipe, model, paths) : await held(recipe, model, paths);
+  const train = (await areTokenFiles(paths))
+    ? await streamed(recipe, model, paths, log)
+    : await held(recipe, model, paths);
   sayCounts(log, 'training data', train.counts, train.firstDropped);
   if (train.rows.length === 0) {
     throw new GleanerError(
@@ -117,7 +120,12 @@ async function areTokenFiles(paths: readonly string[]): Promise<boolean> {
   );
 }
 
-async function streamed(recipe: Recipe, model: PreparedModel, paths: readonly string[]): Promise<Demonstrations> {
+async function streamed(
+  recipe: Recipe,
+  model: PreparedModel,
+  paths: readonly string[],
+  log: Log,
+): Promise<Demonstrations> {
   const { data } = recipe;
   if (recipe.paper_compat && chosenMethod(recipe).pairs) {
     throw new GleanerError(
@@ -133,7 +141,35 @@ async function streamed(recipe: Recipe, model: PreparedModel, paths: readonly st
     limit: data.limit,
   });
   const fitter = new RowTokenizer(model.tokenizer, settings);
+  try {
+    await checkImport(rows, model, data.max_length, log);
+  } catch (error) {
+    await rows.close();
+    throw error;
+  }
   return { rows, counts: rows.counts, firstDropped: rows.firstDropped, fitter, close: () => rows.close() };
+}
+
+/** Ids mean what the tokenizer that made them says. */
+async function checkImport(
+  { imported }: TokenFiles,
+  { tokenizer }: PreparedModel,
+  max_length: number,
+  log: Log,
+): Promise<void> {
+  if (imported === undefined) return;
+  if (tokenizer !== undefined && (await tokenizerOrigin(tokenizer)).sha256 !== imported.tokenizer.sha256) {
+    throw new GleanerError(
+      'ERR_GLEANER_DATA',
+      `${tokenizer.path}: not the tokenizer that data.train was imported with`,
+      'Import the data again with this tokenizer, or set tokenizer to the one it was imported with.',
+    );
+  }
+  const cut = imported.settings.max_length;
+  if (cut !== null && cut < max_length)
+    log.warn(
+      `data.train was imported with max length ${cut}: longer rows are cut there, not at data.max_length ${max_length}`,
+    );
 }
 
 async function held(recipe: Recipe, model: PreparedModel, paths: readonly string[]): Promise<Demonstrations> {

@@ -2,7 +2,7 @@
 
 import type { RunData } from './read.js';
 
-export type RunState = 'finished' | 'interrupted' | 'unfinished';
+export type ReportState = 'finished' | 'interrupted' | 'unfinished';
 
 export interface TimeShare {
   name: string;
@@ -14,7 +14,7 @@ export interface RunSummary {
   path: string;
   name: string;
   method: string | undefined;
-  state: RunState;
+  state: ReportState;
   step: number;
   /** As planned. */
   steps: number | undefined;

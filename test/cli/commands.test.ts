@@ -110,7 +110,7 @@ suite('gleaner train', (test) => {
     const first = await gleaner(['train', recipePath]);
     assert.equal(first.code, 0, first.stderr);
     assert.match(first.stdout, /held out/);
-    assert.match(first.stdout, /next: gleaner generate --model/);
+    assert.match(first.stdout, /next:\n {2}gleaner generate --model/);
     assert.match(first.stderr, /24 of 24 rows/);
     const second = await gleaner(['train', recipePath]);
     assert.equal(second.code, 2);

@@ -1,4 +1,4 @@
-// What the commands leave behind when a row, the user or the terminal ends them. What they say is compared in test/docs/troubleshooting.test.ts.
+// What the commands leave behind when a row, the user or the terminal ends them. What they say is compared in test/docs/troubleshooting.slow.test.ts.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

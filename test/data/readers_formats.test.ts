@@ -7,7 +7,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, write
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { RecordBatchStreamWriter, tableFromArrays } from 'apache-arrow';
+import { RecordBatchStreamWriter, tableFromArrays, tableToIPC } from 'apache-arrow';
 import { BatchFile } from '../../src/data/arrow/batch_file.js';
 import { maxRowBytes } from '../../src/data/chunks.js';
 import { readRows, recognise } from '../../src/data/readers.js';
@@ -27,6 +27,19 @@ async function rowsOf(...paths: string[]): Promise<Row[]> {
 
 const refused = (path: string, message: RegExp) => assertRejects(() => rowsOf(path), 'ERR_GLEANER_DATA', message);
 const read = (name: string) => readFileSync(join(golden, name));
+
+suite('Arrow files of other writers', (test) => {
+  test('a schema that stands in the footer alone is found there', () =>
+    inFolder({}, async (folder) => {
+      const path = join(folder, 'footer.arrow');
+      const table = tableFromArrays({ id: ['x', 'y'], prompt: ['a', 'b'], response: ['1', '2'] });
+      await writeFile(path, tableToIPC(table, 'file'));
+      assert.deepEqual(await rowsOf(path), [
+        { kind: 'prompt_response', id: 'x', prompt: 'a', response: '1' },
+        { kind: 'prompt_response', id: 'y', prompt: 'b', response: '2' },
+      ]);
+    }));
+});
 
 suite('the same rows in every format', (test) => {
   for (const kind of ['pairs', 'chats', 'ids', 'preferences']) {

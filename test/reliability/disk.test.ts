@@ -74,7 +74,7 @@ suite('a disk', (test) => {
           },
         }),
       'ERR_GLEANER_DISK',
-      /step-4.*read-only/i,
+      /step-4.*may only be read/,
     );
     assert.deepEqual(readdirSync(checkpoints), ['step-2', 'step-3']);
     spawnSync('umount', [checkpoints]);

@@ -7,7 +7,7 @@ import { fileError } from '../errors.js';
 import { Damage } from './damage.js';
 import { guarded, readFully } from './guarded.js';
 import { type Dictionaries, loadBatch, loadDictionary } from './load.js';
-import { type ArrowMessage, decodeMessage, maxMetadataBytes } from './message.js';
+import { type ArrowMessage, decodeMessage, footerSchema, maxMetadataBytes } from './message.js';
 
 /** Where a message lies; its body follows its metadata. */
 interface Span {
@@ -163,6 +163,7 @@ class Scan {
     complete: false,
   };
   #schema: Schema | undefined;
+  #ofFooter = false;
 
   constructor(
     private readonly handle: FileHandle,
@@ -172,6 +173,10 @@ class Scan {
   async run(): Promise<Index> {
     const form = (await this.#bytes(0, 8)).toString('latin1', 0, 6) === fileMark ? 'file' : 'stream';
     const footer = form === 'file' ? await this.#footer() : undefined;
+    // Not every writer puts the schema in front of a file's batches: apache-arrow's leaves it to the footer.
+    if (footer !== undefined && footer < this.size - 10 && this.size - footer <= maxMetadataBytes)
+      this.#schema = footerSchema(plain(await this.#bytes(footer, this.size - 10 - footer)));
+    this.#ofFooter = this.#schema !== undefined;
     await this.#messages(form === 'file' ? 8 : 0, footer ?? this.size);
     if (this.#schema === undefined) throw new Damage('it ends before its schema does');
     if (form === 'file' && footer === undefined) this.#index.complete = false;
@@ -216,8 +221,9 @@ class Scan {
 
   #add(message: ArrowMessage, span: Span): void {
     if (message.kind === 'schema') {
-      if (this.#schema !== undefined) throw new Damage('a second schema');
+      if (this.#schema !== undefined && !this.#ofFooter) throw new Damage('a second schema');
       this.#schema = message.schema;
+      this.#ofFooter = false;
       return;
     }
     if (this.#schema === undefined) throw new Damage('it does not begin with a schema');

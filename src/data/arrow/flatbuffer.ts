@@ -36,11 +36,19 @@ const recordBatch: Shape = {
 const dictionaryBatch: Shape = { 1: { kind: 'table', shape: () => recordBatch } };
 const message: Shape = { 2: { kind: 'union', shapes: { 1: schema, 2: dictionaryBatch, 3: recordBatch } }, 4: metadata };
 
+const blocks: Reference = { kind: 'numbers', size: 24 };
+const footer: Shape = { 1: { kind: 'table', shape: () => schema }, 2: blocks, 3: blocks, 4: metadata };
+
 const deepest = 64;
 
 /** Throws Damage where a message's metadata refers to what it does not hold. */
 export function checkMessage(bytes: Uint8Array): void {
-  new Checker(bytes).start();
+  new Checker(bytes).start(message);
+}
+
+/** The same of the footer that ends an Arrow file. */
+export function checkFooter(bytes: Uint8Array): void {
+  new Checker(bytes).start(footer);
 }
 
 class Checker {
@@ -53,8 +61,8 @@ class Checker {
     this.#left = bytes.length;
   }
 
-  start(): void {
-    this.#table(this.#follow(0), message, 0);
+  start(shape: Shape): void {
+    this.#table(this.#follow(0), shape, 0);
   }
 
   #table(at: number, shape: Shape, depth: number): void {

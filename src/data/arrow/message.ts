@@ -1,8 +1,9 @@
 // One message of an Arrow file: its metadata, checked and decoded. What its numbers say about buffers is checked where those are read.
 
 import { type CompressionType, Message, type Schema } from 'apache-arrow';
+import { Footer } from 'apache-arrow/ipc/metadata/file';
 import { Damage } from './damage.js';
-import { checkMessage } from './flatbuffer.js';
+import { checkFooter, checkMessage } from './flatbuffer.js';
 
 export interface BatchHeader {
   readonly length: number;
@@ -45,4 +46,10 @@ function checked(header: BatchHeader, body: number): BatchHeader {
   if (!(header.length >= 0 && header.length <= most))
     throw new Damage(`a record batch of ${body} bytes claims to hold ${header.length} rows`);
   return header;
+}
+
+/** The schema as the footer of a file has it. */
+export function footerSchema(footer: Uint8Array): Schema {
+  checkFooter(footer);
+  return Footer.decode(footer).schema;
 }

@@ -95,7 +95,7 @@ function tables(found: ReadonlyMap<string, readonly Outcome[]>): string {
     .join('\n\n');
 }
 
-const marks = ['<!-- written by test/docs/troubleshooting.test.ts: UPDATE=1 -->\n\n', '\n\n<!-- end -->'] as const;
+const marks = ['<!-- written by test/docs/troubleshooting.slow.test.ts: UPDATE=1 -->\n\n', '\n\n<!-- end -->'] as const;
 
 suite('troubleshooting', (test) => {
   let found = new Map<string, Outcome[]>();
@@ -122,7 +122,7 @@ suite('troubleshooting', (test) => {
     assert.ok(begin > 0 && end > begin, 'the marks of the tables are missing');
     const wanted = `${text.slice(0, begin)}${marks[0]}${tables(found)}${text.slice(end)}`;
     if (update) writeFileSync(document, wanted);
-    else assert.equal(text, wanted, 'UPDATE=1 node --import tsx test/docs/troubleshooting.test.ts writes it anew');
+    else assert.equal(text, wanted, 'UPDATE=1 node --import tsx test/docs/troubleshooting.slow.test.ts writes it anew');
   });
 
   test('every code stands in it', () => {
