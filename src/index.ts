@@ -68,4 +68,4 @@ export { run } from './recipe/run.js';
 export type { Answer, Interruption, RunOptions, RunResult } from './recipe/run_options.js';
 export { defineRecipe, type Recipe, type RecipeInput } from './recipe/schema.js';
 export { type ReportOptions, writeReport } from './report/report.js';
-export type { ReportState, RunSummary, RunSummary, TimeShare } from './report/summary.js';
+export type { ReportState, RunSummary, TimeShare } from './report/summary.js';

@@ -2,8 +2,10 @@
 
 import type { RunData } from './read.js';
 
+/** How a run stands. */
 export type ReportState = 'finished' | 'interrupted' | 'unfinished';
 
+/** Seconds that a run spent on one thing. */
 export interface TimeShare {
   name: string;
   seconds: number;
