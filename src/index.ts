@@ -2,13 +2,13 @@
 
 export { type ErrorCode, GleanerError } from './common/errors.js';
 export type { Log } from './common/log.js';
+export type { TemplateName } from './data/chat/template.js';
 export { type ReadOptions, readRows } from './data/readers.js';
-export type { IdRow, RowSource, TokenSource } from './data/row_source.js';
 export type { Message, PreferenceRow, Row } from './data/rows.js';
-export type { TemplateName } from './data/template.js';
-export type { TextStream } from './data/text_stream.js';
-export { Tokenizer } from './data/tokenizer.js';
-export type { TemplateSource } from './data/tokenizer_json.js';
+export type { IdRow, RowSource, TokenSource } from './data/stream/row_source.js';
+export type { TextStream } from './data/tokenizer/text_stream.js';
+export { Tokenizer } from './data/tokenizer/tokenizer.js';
+export type { TemplateSource } from './data/tokenizer/tokenizer_json.js';
 export { Engine, type EngineInfo, type EngineOptions, engineInfo, type TrainingOptions } from './engine/engine.js';
 export type {
   CustomObjective,

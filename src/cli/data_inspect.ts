@@ -2,7 +2,7 @@
 
 import { Command, Option } from 'commander';
 import { GleanerError } from '../common/errors.js';
-import type { ImportOrigin, ImportResult } from '../data/import_metadata.js';
+import type { ImportOrigin, ImportResult } from '../data/import/metadata.js';
 import {
   type EosRule,
   type Inspection,
@@ -10,12 +10,12 @@ import {
   inspectData,
   type ShownRow,
   type ShownToken,
-} from '../data/inspect.js';
-import type { RepeatCounts, Repeats } from '../data/inspect_repeats.js';
-import type { HistogramSummary } from '../data/length_histogram.js';
+} from '../data/inspect/inspect.js';
+import type { HistogramSummary } from '../data/inspect/length_histogram.js';
+import type { RepeatCounts, Repeats } from '../data/inspect/repeats.js';
 import { formatNames } from '../data/readers.js';
-import { importOf } from '../data/token_file.js';
-import { Tokenizer } from '../data/tokenizer.js';
+import { importOf } from '../data/stream/token_file.js';
+import { Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { prepareModel } from '../recipe/prepare.js';
 import { integer } from './options.js';
 import { coloured, list, Progress, print, printJson, style, table } from './terminal.js';

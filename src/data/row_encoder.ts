@@ -1,10 +1,10 @@
 // A row's prompt and response as ids, before anything is cut. They are tokenised apart; BOS and EOS are put in here and nowhere else.
 
-import { renderChat, splitChat } from './chat.js';
+import { renderChat, splitChat } from './chat/chat.js';
+import { type ChatTemplate, chatTemplate, type TemplateName } from './chat/template.js';
 import { dataError, show } from './errors.js';
 import { demonstrationOf, type Message, type Row } from './rows.js';
-import { type ChatTemplate, chatTemplate, type TemplateName } from './template.js';
-import { maxTextLength, type Tokenizer } from './tokenizer.js';
+import { maxTextLength, type Tokenizer } from './tokenizer/tokenizer.js';
 import type { Lengths } from './truncate.js';
 
 export interface TokenizeSettings extends Lengths {

@@ -4,7 +4,7 @@ import { clip } from './errors.js';
 import { type FittedIds, fitCompatPair, fitSampledPair, type PairIds, type Sampled } from './fit_pair.js';
 import { type Dropped, RowEncoder, type TokenizeSettings } from './row_encoder.js';
 import type { Row } from './rows.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer/tokenizer.js';
 import { cutPrompt, truncate } from './truncate.js';
 
 export type { TokenizeSettings } from './row_encoder.js';

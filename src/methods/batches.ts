@@ -1,7 +1,7 @@
 // The batches of a round: its rows in epochs, each in a new order, read ahead of the engine.
 
-import { RowOrder } from '../data/order.js';
-import type { RowSource } from '../data/row_source.js';
+import { RowOrder } from '../data/stream/order.js';
+import type { RowSource } from '../data/stream/row_source.js';
 
 /** Rows ahead of the engine that are announced to the reader: enough for it to be in the next window before the engine is. */
 const ROWS_AHEAD = 4096;

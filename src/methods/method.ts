@@ -3,7 +3,7 @@
 
 import type { z } from 'zod';
 import type { Log } from '../common/log.js';
-import type { RowSource, TokenSource } from '../data/row_source.js';
+import type { RowSource, TokenSource } from '../data/stream/row_source.js';
 import type {
   GeneratedRow,
   OptimizerSettings,

@@ -2,8 +2,8 @@
 
 import type { Log } from '../common/log.js';
 import { randomUnit, seedFor } from '../common/philox.js';
-import { permutation, RowOrder, WINDOW_ROWS } from '../data/order.js';
-import type { RowSource } from '../data/row_source.js';
+import { permutation, RowOrder, WINDOW_ROWS } from '../data/stream/order.js';
+import type { RowSource } from '../data/stream/row_source.js';
 import type { PairLoss } from '../engine/types.js';
 import { batches, groups } from './batches.js';
 import type { Context, Generation, PlannedRound, RoundPair, TrainSettings } from './method.js';

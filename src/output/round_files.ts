@@ -10,7 +10,7 @@ import { makeFolder } from '../common/make_folder.js';
 import { onDisk } from '../common/on_disk.js';
 import { syncFolder } from '../common/whole_file.js';
 import { BatchFile } from '../data/arrow/batch_file.js';
-import { ArrowRows } from '../data/arrow_rows.js';
+import { ArrowRows } from '../data/stream/arrow_rows.js';
 import { type Columns, type RowRead, rowsOf, tableOf } from './columns.js';
 
 /** Bytes that end a stream: they are left out, so that a stream can be gone on with. */

@@ -3,7 +3,7 @@
 import { GleanerError } from '../common/errors.js';
 import type { Row } from '../data/rows.js';
 import { RowTokenizer, type TokenizedRow, type TokenizeSettings } from '../data/tokenize.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { Engine, type EngineOptions } from '../engine/engine.js';
 import type { FinishReason } from '../engine/types.js';
 import { type PreparedModel, prepareModel } from './prepare.js';

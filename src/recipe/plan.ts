@@ -3,7 +3,7 @@
 
 import { freemem } from 'node:os';
 import { GleanerError } from '../common/errors.js';
-import type { TokenSource } from '../data/row_source.js';
+import type { TokenSource } from '../data/stream/row_source.js';
 import { Engine, engineInfo } from '../engine/engine.js';
 import type { MemoryPlan, PlanSettings, TokenRow } from '../engine/types.js';
 import type { PlannedRound } from '../methods/method.js';

@@ -3,12 +3,12 @@
 import { createHash } from 'node:crypto';
 import { GleanerError } from '../common/errors.js';
 import type { Log } from '../common/log.js';
-import { tokenizerOrigin } from '../data/import_origin.js';
+import { tokenizerOrigin } from '../data/import/origin.js';
 import { readRows } from '../data/readers.js';
-import { MemoryRows, type TokenSource } from '../data/row_source.js';
-import { isTokenFile, openTokenSource, type TokenFiles } from '../data/token_file.js';
+import { MemoryRows, type TokenSource } from '../data/stream/row_source.js';
+import { isTokenFile, openTokenSource, type TokenFiles } from '../data/stream/token_file.js';
 import { RowTokenizer, type TokenizeCounts, type TokenizeSettings } from '../data/tokenize.js';
-import { Tokenizer } from '../data/tokenizer.js';
+import { Tokenizer } from '../data/tokenizer/tokenizer.js';
 import type { TokenRow } from '../engine/types.js';
 import { isFile } from '../models/config.js';
 import { filesToKeep, readConfigOnly } from '../models/folder.js';

@@ -1,6 +1,6 @@
 // The rounds' files as a method sees them: text is put beside what was sampled, and how far the sampling is becomes known.
 
-import type { ArrowRows } from '../data/arrow_rows.js';
+import type { ArrowRows } from '../data/stream/arrow_rows.js';
 import type { Generation, RoundPair, RoundRows, RoundStore } from '../methods/method.js';
 import type { RoundFiles } from '../output/round_store.js';
 import type { Output } from './run_output.js';

@@ -1,7 +1,7 @@
 // Texts that end an answer, found across the borders of tokens. Text that could be the beginning of one is held back until it is not.
 
-import type { TextStream } from '../data/text_stream.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { TextStream } from '../data/tokenizer/text_stream.js';
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js';
 
 export class StopStrings {
   readonly #stream: TextStream | undefined;

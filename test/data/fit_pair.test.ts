@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Row } from '../../src/data/rows.js';
 import { RowTokenizer, type TokenizeSettings } from '../../src/data/tokenize.js';
-import { Tokenizer } from '../../src/data/tokenizer.js';
+import { Tokenizer } from '../../src/data/tokenizer/tokenizer.js';
 import type { Context } from '../../src/methods/method.js';
 import { sharedData, suite } from '../support/suite.js';
 import { readTokenization } from './golden.js';

@@ -1,9 +1,9 @@
-// Each cure of src/data/tokenizer_fixes.ts: what Python's tokenizers give (from the golden file), that we give it, and that the library alone
+// Each cure of src/data/tokenizer/tokenizer_fixes.ts: what Python's tokenizers give (from the golden file), that we give it, and that the library alone
 // does not. When the last of these fails after an update, the cure can go.
 
 import assert from 'node:assert/strict';
 import { Tokenizer as Library } from '@huggingface/tokenizers';
-import { splitsAtWords } from '../../src/data/bpe.js';
+import { splitsAtWords } from '../../src/data/tokenizer/bpe.js';
 import { suite } from '../support/suite.js';
 import { readTokenization, tinyTokenizer } from './golden.js';
 

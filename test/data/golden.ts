@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { Tokenizer } from '../../src/data/tokenizer.js';
+import { Tokenizer } from '../../src/data/tokenizer/tokenizer.js';
 import { goldenFolder } from '../golden/golden.js';
 
 const ids = z.array(z.int());

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { importData } from '../../src/data/import.js';
+import { importData } from '../../src/data/import/import.js';
 import { contents, importOptions, killUntilDone, writeRows } from '../support/import.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tiny_run.js';

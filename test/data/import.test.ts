@@ -6,11 +6,11 @@ import { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync
 import { join } from 'node:path';
 import { tableFromIPC } from 'apache-arrow';
 import { BatchFile } from '../../src/data/arrow/batch_file.js';
-import { type ImportOptions, type ImportProgress, importData } from '../../src/data/import.js';
-import { fromMetadata } from '../../src/data/import_metadata.js';
+import { type ImportOptions, type ImportProgress, importData } from '../../src/data/import/import.js';
+import { fromMetadata } from '../../src/data/import/metadata.js';
 import { readRows } from '../../src/data/readers.js';
 import { RowTokenizer, type TokenizedRow } from '../../src/data/tokenize.js';
-import { Tokenizer } from '../../src/data/tokenizer.js';
+import { Tokenizer } from '../../src/data/tokenizer/tokenizer.js';
 import {
   contents,
   importOptions,

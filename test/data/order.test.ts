@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { type OrderKey, permutation, RowOrder, WINDOW_ROWS } from '../../src/data/order.js';
-import { batchRows } from '../../src/data/row_source.js';
+import { type OrderKey, permutation, RowOrder, WINDOW_ROWS } from '../../src/data/stream/order.js';
+import { batchRows } from '../../src/data/stream/row_source.js';
 import { suite } from '../support/suite.js';
 
 const key = (batch_rows: readonly number[], more: Partial<OrderKey> = {}): OrderKey => ({

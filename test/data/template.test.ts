@@ -1,8 +1,8 @@
 // Chat templates give the text of transformers' apply_chat_template, byte for byte.
 
 import assert from 'node:assert/strict';
-import { ChatTemplate, chatTemplate } from '../../src/data/template.js';
-import { Tokenizer } from '../../src/data/tokenizer.js';
+import { ChatTemplate, chatTemplate } from '../../src/data/chat/template.js';
+import { Tokenizer } from '../../src/data/tokenizer/tokenizer.js';
 import { assertRejects, sharedData, suite } from '../support/suite.js';
 import { readTokenization, tinyTokenizer } from './golden.js';
 

@@ -2,8 +2,8 @@
 // error, whatever it says.
 
 import assert from 'node:assert/strict';
-import { renderChat } from '../../src/data/chat.js';
-import { ChatTemplate } from '../../src/data/template.js';
+import { renderChat } from '../../src/data/chat/chat.js';
+import { ChatTemplate } from '../../src/data/chat/template.js';
 import { assertRejects, suite } from '../support/suite.js';
 
 const messages = [

@@ -15,11 +15,11 @@ import {
   vectorFromArray,
 } from 'apache-arrow';
 import fc from 'fast-check';
-import { float64Column, int32Column, intListColumn, stringColumn } from '../../src/data/arrow_columns.js';
-import { ArrowRows } from '../../src/data/arrow_rows.js';
-import { importData } from '../../src/data/import.js';
-import { RowOrder } from '../../src/data/order.js';
-import { isTokenFile, openTokenSource, type TokenSourceOptions } from '../../src/data/token_file.js';
+import { importData } from '../../src/data/import/import.js';
+import { float64Column, int32Column, intListColumn, stringColumn } from '../../src/data/stream/arrow_columns.js';
+import { ArrowRows } from '../../src/data/stream/arrow_rows.js';
+import { RowOrder } from '../../src/data/stream/order.js';
+import { isTokenFile, openTokenSource, type TokenSourceOptions } from '../../src/data/stream/token_file.js';
 import { RowTokenizer } from '../../src/data/tokenize.js';
 import { importOptions, writeRows } from '../support/import.js';
 import { suite } from '../support/suite.js';

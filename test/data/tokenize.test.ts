@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readRows } from '../../src/data/readers.js';
 import type { Row } from '../../src/data/rows.js';
 import { RowTokenizer, type TokenizedRow, type TokenizeSettings } from '../../src/data/tokenize.js';
-import { Tokenizer } from '../../src/data/tokenizer.js';
+import { Tokenizer } from '../../src/data/tokenizer/tokenizer.js';
 import { assertRejects, sharedData, suite } from '../support/suite.js';
 import { readTokenization, tinyTokenizer } from './golden.js';
 

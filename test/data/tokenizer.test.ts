@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Tokenizer } from '../../src/data/tokenizer.js';
+import { Tokenizer } from '../../src/data/tokenizer/tokenizer.js';
 import { assertRejects, sharedData, suite } from '../support/suite.js';
 import { type Described, inFolder, readTokenization, realTokenizers, tinyTokenizer } from './golden.js';
 

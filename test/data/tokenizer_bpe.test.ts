@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { createBpe } from '../../src/data/bpe.js';
+import { createBpe } from '../../src/data/tokenizer/bpe.js';
 import { assertRejects, suite } from '../support/suite.js';
 
 const letters = ['a', 'b', 'c', '▁'];

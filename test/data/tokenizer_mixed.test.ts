@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { Tokenizer } from '../../src/data/tokenizer.js';
+import { Tokenizer } from '../../src/data/tokenizer/tokenizer.js';
 import { goldenFolder } from '../golden/golden.js';
 import { mixedTexts } from '../support/mixed_texts.js';
 import { sharedData, suite } from '../support/suite.js';

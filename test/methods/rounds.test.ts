@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { MemoryRows } from '../../src/data/row_source.js';
+import { MemoryRows } from '../../src/data/stream/row_source.js';
 import { type BatchPlan, batches } from '../../src/methods/batches.js';
 import { capRounds, chunkBounds, numSteps } from '../../src/methods/rounds.js';
 import { suite } from '../support/suite.js';

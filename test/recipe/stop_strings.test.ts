@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { Tokenizer } from '../../src/data/tokenizer.js';
+import { Tokenizer } from '../../src/data/tokenizer/tokenizer.js';
 import { StopStrings } from '../../src/recipe/stop_strings.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tiny_run.js';

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { randomUnit } from '../../src/common/philox.js';
-import type { ImportOptions } from '../../src/data/import.js';
+import type { ImportOptions } from '../../src/data/import/import.js';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const importScript = fileURLToPath(new URL('./import_process.ts', import.meta.url));

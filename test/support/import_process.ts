@@ -1,6 +1,6 @@
 // An import in a process of its own, which tells of each step on stdout, so that a test can kill it there.
 
-import { importData } from '../../src/data/import.js';
+import { importData } from '../../src/data/import/import.js';
 import { importOptions } from './import.js';
 
 const [source = '', out = '', shard_bytes = '0', workers = '1'] = process.argv.slice(2);

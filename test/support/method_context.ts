@@ -1,6 +1,6 @@
 // A Context for tests of methods, around a tabular policy or a small real engine: lists keep what was reported.
 
-import { MemoryRows, type TokenSource } from '../../src/data/row_source.js';
+import { MemoryRows, type TokenSource } from '../../src/data/stream/row_source.js';
 import type { TokenRow, Trainer } from '../../src/engine/types.js';
 import type { Context, Generation, Metrics, RoundPair, RoundRows, TrainSettings } from '../../src/methods/method.js';
 import type { RunState } from '../../src/methods/state.js';

@@ -1,7 +1,7 @@
 // A pass over token files as training makes one, in a process of its own: how long it took, how much memory, how long was waited.
 
-import { RowOrder } from '../../src/data/order.js';
-import { openTokenSource } from '../../src/data/token_file.js';
+import { RowOrder } from '../../src/data/stream/order.js';
+import { openTokenSource } from '../../src/data/stream/token_file.js';
 
 const [folder = '', batch_size = '64', step_ms = '0', most = '1e9'] = process.argv.slice(2);
 const size = Number(batch_size);

@@ -1,7 +1,7 @@
 // What the worker threads of an import are asked and answer: rows in, ids out, as arrays that are handed over without a copy.
 
-import type { Row } from './rows.js';
-import type { RowTokenizer, TokenizeSettings } from './tokenize.js';
+import type { Row } from '../rows.js';
+import type { RowTokenizer, TokenizeSettings } from '../tokenize.js';
 
 export interface WorkerSetup {
   tokenizer: string;

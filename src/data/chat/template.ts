@@ -1,11 +1,11 @@
 // Chat templates: messages to the text that a model reads. A tokenizer's own template is rendered as transformers renders it (Jinja with
 // trim_blocks and lstrip_blocks, the same variables); where there is none, one of the layouts below stands in.
 
-import { messageOf } from '../common/errors.js';
+import { messageOf } from '../../common/errors.js';
+import { clip, dataError } from '../errors.js';
+import type { Message } from '../rows.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type CompiledTemplate, compileTemplate, TemplateLimit } from './bounded_jinja.js';
-import { clip, dataError } from './errors.js';
-import type { Message } from './rows.js';
-import type { Tokenizer } from './tokenizer.js';
 
 /** How a chat becomes text; auto: the tokenizer's own template, else zephyr's layout. */
 export type TemplateName = 'auto' | 'none' | 'zephyr' | 'chatml';

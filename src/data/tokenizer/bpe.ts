@@ -2,7 +2,7 @@
 // leftmost of equals, until none is left. On ids, with a heap for long pieces and a cache of words, so that a text of any kind takes time
 // proportional to its length (times its logarithm).
 
-import { dataError, show } from './errors.js';
+import { dataError, show } from '../errors.js';
 
 /** `model` of a tokenizer.json, what counts of it. */
 export interface BpeModel {

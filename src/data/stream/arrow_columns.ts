@@ -2,7 +2,7 @@
 // copied, and nothing checked again that BatchFile has checked.
 
 import { DataType, Precision, type RecordBatch } from 'apache-arrow';
-import { dataError, showKeys } from './errors.js';
+import { dataError, showKeys } from '../errors.js';
 
 export type Column<Value> = (row: number) => Value;
 

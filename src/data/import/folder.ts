@@ -3,12 +3,12 @@
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { GleanerError } from '../common/errors.js';
-import { makeFolder } from '../common/make_folder.js';
-import { onDisk } from '../common/on_disk.js';
-import { writeWholeFile } from '../common/whole_file.js';
-import { type ImportSummary, importSummary } from './import_metadata.js';
-import { type Journal, journalShape } from './import_state.js';
+import { GleanerError } from '../../common/errors.js';
+import { makeFolder } from '../../common/make_folder.js';
+import { onDisk } from '../../common/on_disk.js';
+import { writeWholeFile } from '../../common/whole_file.js';
+import { type ImportSummary, importSummary } from './metadata.js';
+import { type Journal, journalShape } from './state.js';
 
 const ours = /^data-\d{5}(-of-\d{5})?\.arrow(\.part)?$/;
 const startAnew = 'Pass --overwrite to start anew, or choose another --out.';

@@ -1,10 +1,10 @@
 // How far an import is: what was counted up to the last record batch that stands. As a journal it lies beside the files until they are whole.
 
 import { z } from 'zod';
-import { clip } from './errors.js';
-import { type ImportOrigin, type ImportResult, importOrigin, importResult } from './import_metadata.js';
-import { PROMPT_CUT, RESPONSE_CUT, type TokenizedTask } from './import_task.js';
-import { LengthHistogram } from './length_histogram.js';
+import { clip } from '../errors.js';
+import { LengthHistogram } from '../inspect/length_histogram.js';
+import { type ImportOrigin, type ImportResult, importOrigin, importResult } from './metadata.js';
+import { PROMPT_CUT, RESPONSE_CUT, type TokenizedTask } from './task.js';
 
 const count = z.int().nonnegative();
 const entries = z.array(z.tuple([count, count.positive()]));

@@ -4,8 +4,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf } from '../common/errors.js';
-import { clip, dataError, fileError, show } from './errors.js';
+import { messageOf } from '../../common/errors.js';
+import { clip, dataError, fileError, show } from '../errors.js';
 import { endlessGroup, regexesIn } from './regex_check.js';
 
 const addedToken = z.looseObject({

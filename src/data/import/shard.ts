@@ -16,7 +16,7 @@ import {
   Utf8,
 } from 'apache-arrow';
 import { FileBlock, Footer } from 'apache-arrow/ipc/metadata/file';
-import { onDisk } from '../common/on_disk.js';
+import { onDisk } from '../../common/on_disk.js';
 
 /** Rows as they are gathered for a record batch. */
 export interface GatheredRows {

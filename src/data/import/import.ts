@@ -2,23 +2,23 @@
 // last record batch, and ends in the same bytes.
 
 import { rename, rm, stat } from 'node:fs/promises';
-import { GleanerError } from '../common/errors.js';
-import { onDisk } from '../common/on_disk.js';
-import { syncFolder } from '../common/whole_file.js';
-import { throwIfAborted } from './aborted.js';
+import { GleanerError } from '../../common/errors.js';
+import { onDisk } from '../../common/on_disk.js';
+import { syncFolder } from '../../common/whole_file.js';
+import { throwIfAborted } from '../aborted.js';
+import { dataError } from '../errors.js';
+import { type ReadOptions, readRows } from '../readers.js';
+import type { Row } from '../rows.js';
+import { BATCH_ROWS } from '../stream/row_source.js';
+import { RowTokenizer, type TokenizeSettings } from '../tokenize.js';
+import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { countRows } from './count_rows.js';
-import { dataError } from './errors.js';
-import { type Found, ImportFolder } from './import_folder.js';
-import { type ImportOrigin, type ImportSummary, toMetadata } from './import_metadata.js';
-import { differences, hashSources, sourceFiles, templateOrigin, tokenizerOrigin } from './import_origin.js';
-import { TokenizePool } from './import_pool.js';
-import { ShardFile } from './import_shard.js';
-import { ImportState } from './import_state.js';
-import { type ReadOptions, readRows } from './readers.js';
-import { BATCH_ROWS } from './row_source.js';
-import type { Row } from './rows.js';
-import { RowTokenizer, type TokenizeSettings } from './tokenize.js';
-import { Tokenizer } from './tokenizer.js';
+import { type Found, ImportFolder } from './folder.js';
+import { type ImportOrigin, type ImportSummary, toMetadata } from './metadata.js';
+import { differences, hashSources, sourceFiles, templateOrigin, tokenizerOrigin } from './origin.js';
+import { TokenizePool } from './pool.js';
+import { ShardFile } from './shard.js';
+import { ImportState } from './state.js';
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 const SHARD_BYTES = 2 ** 28;

@@ -2,10 +2,10 @@
 // depend on how fast the rows come.
 
 import { Piscina } from 'piscina';
-import { GleanerError, isErrorCode } from '../common/errors.js';
-import { throwIfAborted } from './aborted.js';
-import type { TaskFailure, TokenizedTask, WorkerSetup } from './import_task.js';
-import type { Message, Row } from './rows.js';
+import { GleanerError, isErrorCode } from '../../common/errors.js';
+import { throwIfAborted } from '../aborted.js';
+import type { Message, Row } from '../rows.js';
+import type { TaskFailure, TokenizedTask, WorkerSetup } from './task.js';
 
 /** Rows and characters of a task: enough that handing it over costs nothing, few enough that all workers end together. */
 const TASK_ROWS = 256;
@@ -25,7 +25,7 @@ export class TokenizePool implements AsyncDisposable {
   ) {
     const own = import.meta.url.endsWith('.ts');
     this.#pool = new Piscina({
-      filename: new URL(`./import_worker.${own ? 'ts' : 'js'}`, import.meta.url).href,
+      filename: new URL(`./worker.${own ? 'ts' : 'js'}`, import.meta.url).href,
       name: 'tokenize',
       workerData: setup,
       minThreads: workers,

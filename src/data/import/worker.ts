@@ -2,11 +2,11 @@
 
 import { move, transferableSymbol, valueSymbol, workerData } from 'piscina';
 import { z } from 'zod';
-import { GleanerError } from '../common/errors.js';
-import { type TaskFailure, tokenizeTask, type WorkerSetup } from './import_task.js';
-import type { Row } from './rows.js';
-import { RowTokenizer } from './tokenize.js';
-import { Tokenizer } from './tokenizer.js';
+import { GleanerError } from '../../common/errors.js';
+import type { Row } from '../rows.js';
+import { RowTokenizer } from '../tokenize.js';
+import { Tokenizer } from '../tokenizer/tokenizer.js';
+import { type TaskFailure, tokenizeTask, type WorkerSetup } from './task.js';
 
 const setup = z.object({ tokenizer: z.string(), settings: z.custom<WorkerSetup['settings']>() }).parse(workerData);
 const tokenizer = new RowTokenizer(await Tokenizer.load(setup.tokenizer), setup.settings);

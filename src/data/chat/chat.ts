@@ -1,9 +1,9 @@
 // A conversation as prompt and answer. The default follows the data: the last assistant message is the answer, all before it the prompt.
 // paper_compat takes the first exchange only, behind an empty system message where there is none, as the paper's released code does.
 
-import { GleanerError, messageOf } from '../common/errors.js';
-import { clip } from './errors.js';
-import type { Message } from './rows.js';
+import { GleanerError, messageOf } from '../../common/errors.js';
+import { clip } from '../errors.js';
+import type { Message } from '../rows.js';
 import type { ChatTemplate } from './template.js';
 
 export interface SplitChat {

@@ -1,9 +1,9 @@
 // How many rows files hold, where that is known without parsing them: for a progress bar, so an estimate will do and no file is refused.
 
 import { asyncBufferFromFile, parquetMetadataAsync } from 'hyparquet';
-import { BatchFile } from './arrow/batch_file.js';
-import { chunks } from './chunks.js';
-import type { FormatName } from './readers.js';
+import { BatchFile } from '../arrow/batch_file.js';
+import { chunks } from '../chunks.js';
+import type { FormatName } from '../readers.js';
 
 /** undefined: for one of them it cannot be told. */
 export async function countRows(files: readonly { path: string; format: FormatName }[]): Promise<number | undefined> {

@@ -6,14 +6,14 @@ import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { RecordBatch } from 'apache-arrow';
-import { BatchFile } from './arrow/batch_file.js';
+import { BatchFile } from '../arrow/batch_file.js';
+import { dataError, fileError } from '../errors.js';
+import { fromMetadata, type ImportOrigin, type ImportResult } from '../import/metadata.js';
+import type { TokenizeCounts } from '../tokenize.js';
+import { answerRoom, cutPrompt, type Lengths } from '../truncate.js';
 import { type IntLists, intLists, isIntList, stringColumn } from './arrow_columns.js';
 import { ArrowRows, type BatchPlace } from './arrow_rows.js';
-import { dataError, fileError } from './errors.js';
-import { fromMetadata, type ImportOrigin, type ImportResult } from './import_metadata.js';
 import type { IdRow, TokenSource } from './row_source.js';
-import type { TokenizeCounts } from './tokenize.js';
-import { answerRoom, cutPrompt, type Lengths } from './truncate.js';
 
 export interface TokenSourceOptions extends Partial<Lengths> {
   /** Stays at the start of a prompt that is cut. */

@@ -2,8 +2,8 @@
 // tokenize.ts say where BOS and EOS stand.
 
 import { dirname, join } from 'node:path';
-import { GleanerError, messageOf } from '../common/errors.js';
-import { clip, dataError } from './errors.js';
+import { GleanerError, messageOf } from '../../common/errors.js';
+import { clip, dataError } from '../errors.js';
 import { TextStream } from './text_stream.js';
 import { createLibrary, type Library } from './tokenizer_fixes.js';
 import { readTokenizerFiles, type TemplateSource, type TokenizerFiles, textOf } from './tokenizer_json.js';

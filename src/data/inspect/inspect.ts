@@ -1,20 +1,20 @@
 // What training would see of files: a few rows token by token, how long rows are, where EOS stands and by which rule, what is cut and dropped,
 // what stands twice and what of the evaluation data stands in the training data. Holds hashes of the rows, never the rows.
 
-import { throwIfAborted } from './aborted.js';
-import { splitChat } from './chat.js';
-import { countRows } from './count_rows.js';
-import { clip } from './errors.js';
-import type { ImportOrigin, ImportResult } from './import_metadata.js';
-import { sourceFiles } from './import_origin.js';
-import { noRepeats, type RepeatCounts, RowIndex, rowHashes } from './inspect_repeats.js';
+import { throwIfAborted } from '../aborted.js';
+import { splitChat } from '../chat/chat.js';
+import { chatTemplate } from '../chat/template.js';
+import { clip } from '../errors.js';
+import { countRows } from '../import/count_rows.js';
+import type { ImportOrigin, ImportResult } from '../import/metadata.js';
+import { sourceFiles } from '../import/origin.js';
+import { type ReadOptions, readRows, recognise } from '../readers.js';
+import { demonstrationOf, type Row } from '../rows.js';
+import { importOf } from '../stream/token_file.js';
+import { RowTokenizer, type TokenizeCounts, type TokenizedRow, type TokenizeSettings } from '../tokenize.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type HistogramSummary, LengthHistogram } from './length_histogram.js';
-import { type ReadOptions, readRows, recognise } from './readers.js';
-import { demonstrationOf, type Row } from './rows.js';
-import { chatTemplate } from './template.js';
-import { importOf } from './token_file.js';
-import { RowTokenizer, type TokenizeCounts, type TokenizedRow, type TokenizeSettings } from './tokenize.js';
-import type { Tokenizer } from './tokenizer.js';
+import { noRepeats, type RepeatCounts, RowIndex, rowHashes } from './repeats.js';
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 

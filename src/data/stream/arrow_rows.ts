@@ -2,7 +2,7 @@
 // on the size of a window and not on that of the files.
 
 import type { RecordBatch } from 'apache-arrow';
-import { BatchFile } from './arrow/batch_file.js';
+import { BatchFile } from '../arrow/batch_file.js';
 import { WINDOW_ROWS } from './order.js';
 import type { RowSource } from './row_source.js';
 

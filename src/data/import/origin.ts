@@ -5,13 +5,13 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
-import { throwIfAborted } from './aborted.js';
-import { dataError, fileError } from './errors.js';
-import type { ImportOrigin } from './import_metadata.js';
-import { type FormatName, type ReadOptions, recognise } from './readers.js';
-import { chatTemplate } from './template.js';
-import type { TokenizeSettings } from './tokenize.js';
-import type { Tokenizer } from './tokenizer.js';
+import { throwIfAborted } from '../aborted.js';
+import { chatTemplate } from '../chat/template.js';
+import { dataError, fileError } from '../errors.js';
+import { type FormatName, type ReadOptions, recognise } from '../readers.js';
+import type { TokenizeSettings } from '../tokenize.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { ImportOrigin } from './metadata.js';
 
 /** In a tokenizer's folder, what has a say in ids. */
 const tokenizerFiles = ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'] as const;

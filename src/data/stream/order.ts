@@ -2,7 +2,7 @@
 // files are shuffled as files can be read: the record batches first, then the rows inside a window of them. Up to WINDOW_ROWS rows that is
 // the plain permutation.
 
-import { type Purpose, randomUnit } from '../common/philox.js';
+import { type Purpose, randomUnit } from '../../common/philox.js';
 
 export interface PermutationKey {
   seed: number;
