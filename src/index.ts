@@ -61,11 +61,10 @@ export {
   type SamplingOptions,
   type ScoredText,
 } from './recipe/language_model.js';
-export type { SamplingProgress } from './recipe/monitored.js';
 export type { DataSizes, RunPlan } from './recipe/plan.js';
 export { parseRecipe, readRecipe } from './recipe/read.js';
 export { run } from './recipe/run.js';
-export type { Answer, Interruption, RunOptions, RunResult } from './recipe/run_options.js';
+export type { Answer, Interruption, RunOptions, RunResult, SamplingProgress } from './recipe/run_options.js';
 export { defineRecipe, type Recipe, type RecipeInput } from './recipe/schema.js';
 export { type ReportOptions, writeReport } from './report/report.js';
 export type { ReportState, RunSummary, TimeShare } from './report/summary.js';

@@ -2,16 +2,7 @@
 
 import type { Engine } from '../engine/engine.js';
 import type { GeneratedRow, GenerateOptions, GeneratePrompt, Trainer } from '../engine/types.js';
-import type { SamplingPlace } from './run_rounds.js';
-
-/** How far the sampling of a round is. */
-export interface SamplingProgress {
-  /** Answers that are complete, and asked for. */
-  done: number;
-  total: number;
-  /** Tokens sampled so far, of the answers that are under way together. */
-  tokens: number;
-}
+import type { SamplingPlace, SamplingProgress } from './run_options.js';
 
 export interface Monitor {
   batch_size: number | undefined;

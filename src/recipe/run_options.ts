@@ -2,7 +2,6 @@
 
 import type { Log } from '../common/log.js';
 import type { Metrics } from '../methods/method.js';
-import type { SamplingProgress } from './monitored.js';
 import type { RunPlan } from './plan.js';
 
 /** A prompt and an answer as text, for a reward of the caller's. */
@@ -49,4 +48,19 @@ export interface Interruption {
   checkpoint: string | undefined;
   /** The run's folder, with which --resume goes on. */
   output: string;
+}
+
+/** How far the sampling of a round is. */
+export interface SamplingProgress {
+  /** Answers that are complete, and asked for. */
+  done: number;
+  total: number;
+  /** Tokens sampled so far, of the answers that are under way together. */
+  tokens: number;
+}
+
+/** Answers of the round that are kept already, and all that are wanted. */
+export interface SamplingPlace {
+  kept: number;
+  total: number;
 }

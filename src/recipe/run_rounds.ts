@@ -3,13 +3,8 @@
 import type { ArrowRows } from '../data/stream/arrow_rows.js';
 import type { Generation, RoundPair, RoundRows, RoundStore } from '../methods/method.js';
 import type { RoundFiles } from '../output/round_store.js';
+import type { SamplingPlace } from './run_options.js';
 import type { Output } from './run_output.js';
-
-/** Answers of the round that are kept already, and all that are wanted. */
-export interface SamplingPlace {
-  kept: number;
-  total: number;
-}
 
 export class RunRounds implements RoundStore, AsyncDisposable {
   sampling: SamplingPlace | undefined;
