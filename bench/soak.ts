@@ -1,5 +1,5 @@
 // Trains and samples in turn on a small model for a while, and says whether memory grows:
-//   node --import tsx bench/soak.ts --minutes 20
+//   npm run soak -- --minutes 20
 // A table of the process's and the engine's bytes, one JSON line, exit code 1 when either grew by 1 % or more after the warm-up.
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';

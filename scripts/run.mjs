@@ -17,6 +17,7 @@ async function script(path, args) {
 const commands = {
   quickstart: (args) => script('examples/quickstart/run.ts', args),
   bench: (args) => script('bench/run.ts', args),
+  soak: (args) => script('bench/soak.ts', args),
   test,
   async build() {
     await setUp();
