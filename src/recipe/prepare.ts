@@ -78,7 +78,7 @@ export async function prepareData(recipe: Recipe, model: PreparedModel, log: Log
   const paths = [data.train].flat();
   const train = (await areTokenFiles(paths))
     ? await streamed(recipe, model, paths, log)
-    : await held(recipe, model, paths);
+    : await held(recipe, model, paths, log);
   sayCounts(log, 'training data', train.counts, train.firstDropped);
   if (train.rows.length === 0) {
     throw new GleanerError(
@@ -88,7 +88,7 @@ export async function prepareData(recipe: Recipe, model: PreparedModel, log: Log
     );
   }
   const evaluation =
-    data.eval === null ? undefined : await tokenized(recipe, model, [data.eval].flat(), data.eval_limit);
+    data.eval === null ? undefined : await tokenized(recipe, model, [data.eval].flat(), data.eval_limit, log);
   if (evaluation) sayCounts(log, 'evaluation data', evaluation.tokenizer.counts, evaluation.tokenizer.firstDropped);
   return {
     rows: train.rows,
@@ -172,8 +172,8 @@ async function checkImport(
     );
 }
 
-async function held(recipe: Recipe, model: PreparedModel, paths: readonly string[]): Promise<Demonstrations> {
-  const { rows, tokenizer } = await tokenized(recipe, model, paths, recipe.data.limit);
+async function held(recipe: Recipe, model: PreparedModel, paths: readonly string[], log: Log): Promise<Demonstrations> {
+  const { rows, tokenizer } = await tokenized(recipe, model, paths, recipe.data.limit, log);
   const { counts, firstDropped } = tokenizer;
   return { rows: inMemory(rows), counts, firstDropped, fitter: tokenizer, close: async () => {} };
 }
@@ -192,13 +192,22 @@ function settingsOf(recipe: Recipe, model: PreparedModel): TokenizeSettings {
   };
 }
 
-async function tokenized(recipe: Recipe, model: PreparedModel, paths: readonly string[], limit: number | null) {
+async function tokenized(
+  recipe: Recipe,
+  model: PreparedModel,
+  paths: readonly string[],
+  limit: number | null,
+  log: Log,
+) {
   const tokenizer = new RowTokenizer(model.tokenizer, settingsOf(recipe, model));
   const rows: TokenRow[] = [];
+  let preferences = 0;
   for await (const row of readRows(paths, { format: recipe.data.format, limit })) {
+    if (row.kind === 'preference') ++preferences;
     const ids = tokenizer.tokenize(row);
     if (ids) rows.push(ids);
   }
+  if (preferences > 0) log.info(`${preferences} preferences: their chosen side is the demonstration`);
   return { rows, tokenizer };
 }
 

@@ -1,7 +1,7 @@
 // A run that is interrupted, at any place and as often as one likes, and gone on with leaves what an uninterrupted run leaves, bit by bit.
 
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { run } from '../../src/recipe/run.js';
 import type { RunOptions } from '../../src/recipe/run_options.js';
 import type { RecipeInput } from '../../src/recipe/schema.js';
@@ -164,6 +164,18 @@ suite('resume refuses', (test) => {
     writeFileSync(tiny.path('run', 'lock'), '999999999\n'); // of a process that is gone
     await run(tiny.recipe, { resume: true });
     assert.ok(!existsSync(tiny.path('run', 'lock')));
+  });
+});
+
+suite('checkpoints', (test) => {
+  test('what did not change since the one before is the same file on the disk', async () => {
+    const tiny = tinyRun();
+    await run({ ...tiny.recipe, irft: { rounds: 2, generation_rate: 0.5 }, checkpoint: { every: 1, keep: 6 } });
+    const files = [1, 2, 4, 5].map((step) =>
+      statSync(tiny.path('run', 'checkpoints', `step-${step}`, 'round.safetensors')),
+    );
+    const [first, second, fourth, fifth] = files.map(({ ino }) => ino);
+    assert.ok(first === second && fourth === fifth && first !== fourth);
   });
 });
 
