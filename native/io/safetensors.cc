@@ -117,7 +117,9 @@ uint64_t piece_bytes(const std::string& path, int64_t rows, int64_t cols, DType 
 }
 
 uint32_t file_crc32(const InputFile& file, uint64_t digits_at, const std::function<void()>& check_abort) {
-  constexpr uint64_t kChunk = uint64_t{1} << 22;
+  // Small enough to stay in the allocator's own pages: a large block that comes and goes leaves holes between what
+  // lives longer.
+  constexpr uint64_t kChunk = uint64_t{1} << 16;
   file.need(digits_at, kCrc32Digits);
   std::vector<std::byte> chunk(static_cast<size_t>(std::min(kChunk, file.bytes())));
   uint32_t crc = 0;

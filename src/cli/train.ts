@@ -164,7 +164,7 @@ class TrainingDisplay {
 
   /** One answer to read, so that a person sees what the numbers mean. */
   samples(step: number, [answer]: readonly Answer[]): void {
-    if (!answer) return;
+    if (!answer || answer.prompt + answer.response === '') return; // a model without a tokenizer has no texts
     const clip = (text: string, length: number) => (text.length > length ? `${text.slice(0, length)}…` : text);
     this.progress.log.info(
       `sample after step ${step}: ${JSON.stringify(clip(answer.prompt, 60))} → ${JSON.stringify(clip(answer.response, 160))}`,
