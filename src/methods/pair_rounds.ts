@@ -1,5 +1,6 @@
 // The rounds of IRFT and SPIN, arXiv 2405.17888, Algorithm 2: write ỹ with the policy, freeze the reference, train on pairs, again.
 
+import { GleanerError } from '../common/errors.js';
 import type { Log } from '../common/log.js';
 import { randomUnit, seedFor } from '../common/philox.js';
 import { permutation, RowOrder, WINDOW_ROWS } from '../data/stream/order.js';
@@ -159,7 +160,13 @@ async function generate({ context, settings, plan }: PairRun, round: number): Pr
       }),
     );
   }
-  return file.finish();
+  const generations = await file.finish();
+  if (generations.length === places.length) return generations;
+  throw new GleanerError(
+    'ERR_GLEANER_DATA',
+    `round ${round}: ${generations.length} answers are kept of ${places.length} that were sampled`,
+    `Remove the folder of round ${round} and resume: its answers are sampled again.`,
+  );
 }
 
 /** Places in the data of the demonstrations of a round: its chunk, or those of it that its steps can reach. */

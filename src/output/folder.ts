@@ -140,14 +140,16 @@ export async function checkInputsSurvive(path: string, inputs: readonly string[]
   }
 }
 
-/** Makes the folder ready: a new run finds it empty of what an earlier one left. */
-export async function openRunFolder(path: string, { empty }: { empty: boolean }): Promise<RunFolder> {
+export async function makeRunFolder(path: string): Promise<RunFolder> {
+  await onDisk(path, () => makeFolder(path));
+  return new RunFolder(path);
+}
+
+/** Removes what an earlier run left. */
+export async function emptyRunFolder({ path }: RunFolder): Promise<void> {
   await onDisk(path, async () => {
-    await makeFolder(path);
-    if (!empty) return;
     for (const name of await entriesOfRun(path)) await rm(join(path, name), { recursive: true });
   });
-  return new RunFolder(path);
 }
 
 /** The run's event file; undefined: it has none. */

@@ -1,7 +1,7 @@
 // One process at a time writes into a run's folder: a file with its process id, taken away at its end. That of a process which is gone counts
 // for nothing.
 
-import { open, readFile, rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { GleanerError } from '../common/errors.js';
 import { onDisk } from '../common/on_disk.js';
@@ -13,23 +13,13 @@ export class Lock implements AsyncDisposable {
   private constructor(private readonly path: string) {}
 
   static async take(path: string): Promise<Lock> {
-    const holder = await heldBy(path);
-    if (holder !== undefined) {
-      throw new GleanerError(
-        'ERR_GLEANER_BUSY',
-        `${path}: process ${holder} is writing into this folder`,
-        'Wait for it, or choose another output. If no such run exists, remove the file.',
-      );
-    }
-    await onDisk(path, async () => {
-      await rm(path, { force: true });
-      const file = await open(path, 'wx');
-      try {
-        await file.writeFile(`${process.pid}\n`);
-      } finally {
-        await file.close();
-      }
+    await refuseWhereHeld(path);
+    const taken = await onDisk(path, async () => {
+      if (await create(path)) return true;
+      await rm(path, { force: true }); // of a process that is gone
+      return create(path);
     });
+    if (!taken) await refuseWhereHeld(path, 'another process');
     held.add(resolve(path));
     return new Lock(path);
   }
@@ -38,6 +28,28 @@ export class Lock implements AsyncDisposable {
     held.delete(resolve(this.path));
     await rm(this.path, { force: true });
   }
+}
+
+/** False: another process was faster. */
+async function create(path: string): Promise<boolean> {
+  try {
+    await writeFile(path, `${process.pid}\n`, { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+async function refuseWhereHeld(path: string, unknown?: string): Promise<void> {
+  const process_ = await heldBy(path);
+  const holder = process_ === undefined ? unknown : `process ${process_}`;
+  if (holder === undefined) return;
+  throw new GleanerError(
+    'ERR_GLEANER_BUSY',
+    `${path}: ${holder} is writing into this folder`,
+    'Wait for it, or choose another output. If no such run exists, remove the file.',
+  );
 }
 
 async function heldBy(path: string): Promise<number | undefined> {

@@ -63,6 +63,12 @@ export class GrowingRows<Row, Some extends Columns<Row>> {
     return this.#length;
   }
 
+  /** A group that was not finished is not kept. */
+  async close(): Promise<void> {
+    await this.#handle?.close();
+    this.#handle = undefined;
+  }
+
   async append(group: readonly Row[]): Promise<void> {
     if (group.length === 0) return;
     const { path, columns } = this.file;
@@ -89,7 +95,7 @@ export class GrowingRows<Row, Some extends Columns<Row>> {
         const empty = tableBytes(columns, [], key);
         await this.#handle.appendFile(this.begun ? empty.subarray(empty.length - END_OF_STREAM) : empty);
         await this.#handle.datasync();
-        await this.#handle.close();
+        await this.close();
         await rename(partOf(path), path);
         await syncFolder(dirname(path));
       });

@@ -1,11 +1,13 @@
 // Going on with a run that was ended: which checkpoint it goes on from, and whether recipe, data and model are those that it began with.
 
-import { stat } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { GleanerError } from '../common/errors.js';
 import type { Log } from '../common/log.js';
-import { engineInfo } from '../engine/engine.js';
+import { onDisk } from '../common/on_disk.js';
+import { type Engine, engineInfo } from '../engine/engine.js';
 import { type CheckpointFolder, Checkpoints } from '../output/checkpoint.js';
-import type { RunFolder } from '../output/folder.js';
+import { type RunFolder, writeWhole } from '../output/folder.js';
 import { readRecipe } from './read.js';
 import { parseState, type SavedState } from './saved_state.js';
 import type { Recipe } from './schema.js';
@@ -24,16 +26,22 @@ const STEERING = ['train.optimizer.learning_rate', 'train.max_grad_norm'];
 export async function findResumePoint(folder: RunFolder, log: Log): Promise<ResumePoint | undefined> {
   const checkpoints = new Checkpoints(folder.checkpoints);
   await checkpoints.clean();
-  for (const step of (await checkpoints.steps()).reverse()) {
+  const steps = await checkpoints.steps();
+  for (const step of [...steps].reverse()) {
     const at = checkpoints.at(step);
     try {
       return { folder: at, state: parseState(await checkpoints.readState(step), at.state) };
     } catch (error) {
       if (!(error instanceof GleanerError)) throw error;
-      log.warn(`${error.message}; the checkpoint before it is taken`);
+      log.warn(error.message);
     }
   }
-  return undefined;
+  if (steps.length === 0) return undefined;
+  throw new GleanerError(
+    'ERR_GLEANER_DATA',
+    `${folder.checkpoints}: none of its ${steps.length} checkpoints can be read`,
+    'Use the version of gleaner that wrote them, or start a run in another output.',
+  );
 }
 
 /** Errors: ERR_GLEANER_RECIPE where a key differs from the recipe that the folder's run began with. */
@@ -92,4 +100,39 @@ function leaves(value: unknown, path: readonly string[] = []): Map<string, strin
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return new Map([[path.join('.'), JSON.stringify(value) ?? 'undefined']]);
   return new Map(Object.entries(value).flatMap(([key, inner]) => [...leaves(inner, [...path, key])]));
+}
+
+/** Puts the engine where the checkpoint was. Errors name the checkpoint's file. */
+export async function restore(engine: Engine, { folder, state }: ResumePoint, keepsRound: boolean): Promise<void> {
+  try {
+    if (!state.weights_in_optimizer) await engine.loadWeights(folder.policy);
+    await engine.loadTrainingState(folder.optimizer);
+    if (keepsRound && state.run.round_start !== null) await engine.loadRoundWeights(folder.round);
+  } catch (cause) {
+    if (!(cause instanceof GleanerError)) throw cause;
+    throw new GleanerError(cause.code, cause.message, `Remove ${folder.path} to go on from the checkpoint before it.`, {
+      cause,
+    });
+  }
+}
+
+/** Later rounds are sampled again: their weights may become others than those that wrote what is there. */
+export async function dropLaterRounds(folder: RunFolder, point: ResumePoint | undefined): Promise<void> {
+  const last = point?.state.run.round ?? 0;
+  await onDisk(folder.path, async () => {
+    for (const round of await folder.rounds())
+      if (round > last) await rm(dirname(folder.generations(round)), { recursive: true, force: true });
+  });
+}
+
+/** Warnings of steps that are done again are said again. */
+export async function dropLaterWarnings(folder: RunFolder, point: ResumePoint | undefined): Promise<void> {
+  const text = await readFile(folder.warnings, 'utf8').catch(() => undefined);
+  if (text === undefined) return;
+  const reached = point?.state.run.step ?? 0;
+  const kept = text.split('\n').filter((line) => {
+    const step = /^\{"step":(\d+)/.exec(line)?.[1];
+    return step !== undefined && Number(step) < reached;
+  });
+  await writeWhole(folder.warnings, kept.map((line) => `${line}\n`).join(''));
 }

@@ -7,13 +7,13 @@ import { version } from '../common/version.js';
 import { Engine, engineInfo } from '../engine/engine.js';
 import { abortError } from '../engine/native_error.js';
 import type { Context } from '../methods/method.js';
-import { isFile } from '../models/config.js';
 import {
   checkInputsSurvive,
   checkRunFolder,
+  emptyRunFolder,
   findEvents,
   holdsRun,
-  openRunFolder,
+  makeRunFolder,
   RunFolder,
   writeWhole,
 } from '../output/folder.js';
@@ -24,9 +24,17 @@ import { EventFile } from '../output/tensorboard.js';
 import { modelFingerprint } from './fingerprint.js';
 import { monitored } from './monitored.js';
 import { chosenMethod, planRun, type RunPlan, requireFit, sizesOf } from './plan.js';
-import { prepareData, prepareModel } from './prepare.js';
+import { type PreparedData, type PreparedModel, prepareData, prepareModel } from './prepare.js';
 import { checkRecipe, recipeText } from './read.js';
-import { checkSameInputs, checkSameRecipe, findResumePoint, type ResumePoint } from './resume.js';
+import {
+  checkSameInputs,
+  checkSameRecipe,
+  dropLaterRounds,
+  dropLaterWarnings,
+  findResumePoint,
+  type ResumePoint,
+  restore,
+} from './resume.js';
 import type { Interruption, RunOptions, RunResult } from './run_options.js';
 import { answerOf, Output } from './run_output.js';
 import { RunRounds } from './run_rounds.js';
@@ -46,7 +54,7 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
   const model = await prepareModel(recipe);
   const data = await prepareData(recipe, model, log);
   await using _files = { [Symbol.asyncDispose]: () => data.close() };
-  const fingerprints = { data: data.rows.fingerprint, model: await modelFingerprint(recipe.model, recipe.init) };
+  const fingerprints = { data: dataFingerprint(data, model), model: await modelFingerprint(recipe.model, recipe.init) };
   if (point) checkSameInputs(point, fingerprints, recipe, log);
   const plan = planRun(withSizesOf(recipe, point), model.description, sizesOf(recipe, data.rows, data.held_out));
   requireFit(plan);
@@ -67,10 +75,19 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
     micro_batch_tokens: plan.micro_batch_tokens,
     max_length: plan.data.longest_sequence,
   });
-  if (point) await restore(engine, point);
+  const { keeps_round: keepsRound } = chosenMethod(recipe);
+  if (point) await restore(engine, point, keepsRound);
 
-  const folder = await openRunFolder(recipe.output, { empty: !resumes });
+  // Nothing is removed before the folder is ours, nor if a run has begun there meanwhile.
+  const folder = await makeRunFolder(recipe.output);
   await using _lock = resumes ? undefined : await Lock.take(folder.lock);
+  if (resumes) {
+    await dropLaterRounds(folder, point);
+    await dropLaterWarnings(folder, point);
+  } else {
+    await checkRunFolder(recipe.output, { overwrite: options.overwrite ?? false });
+    await emptyRunFolder(folder);
+  }
   await writeWhole(folder.recipe, recipeText(recipe));
   await writeWhole(folder.plan, `${JSON.stringify(plan, null, 2)}\n`);
   const started = Date.now() / 1000;
@@ -79,13 +96,12 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
   await using events = recipe.log.tensorboard ? await openEvents(folder, started, point) : undefined;
   const { isa, micro_batch_tokens, activations } = plan;
   const standsOn = { ...fingerprints, isa, micro_batch_tokens, activations };
-  const { keeps_round: keepsRound } = chosenMethod(recipe);
   const output = new Output(
     { recipe, folder, metrics, events, engine, model, options, standsOn, keepsRound },
     point?.state,
   );
   const key = createHash('sha256')
-    .update(JSON.stringify([fingerprints, keyOf(recipe), isa]))
+    .update(JSON.stringify([fingerprints, keyOf(recipe), standsOn, version()]))
     .digest('hex');
   await using rounds = new RunRounds(new RoundFiles(folder, key), output);
   const { reward } = options;
@@ -117,17 +133,18 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
   };
   try {
     await chosenMethod(recipe).run(context);
+    await output.saveFinal();
   } catch (error) {
     const aborted = options.signal?.aborted ?? false;
     // After a failure the failure is what matters, should the state not be savable either.
-    const save = () => output.saveReached();
-    const interruption: Interruption = {
-      checkpoint: await (aborted ? save() : save().catch(() => undefined)),
-      output: folder.path,
-    };
-    throw Object.assign(aborted ? abortError(options.signal?.reason) : asError(error), interruption);
+    let thrown = aborted ? abortError(options.signal?.reason) : asError(error);
+    const checkpoint = await output.saveReached().catch((failure: unknown) => {
+      if (aborted) thrown = asError(failure);
+      return undefined;
+    });
+    const interruption: Interruption = { checkpoint, output: folder.path };
+    throw Object.assign(thrown, interruption);
   }
-  await output.saveFinal();
   return { output: folder.path, final: folder.final, steps: output.step, plan, metrics: output.latest };
 }
 
@@ -163,10 +180,12 @@ function withSizesOf(recipe: Recipe, point: ResumePoint | undefined): Recipe {
   return { ...recipe, train: { ...recipe.train, micro_batch_tokens, activations } };
 }
 
-async function restore(engine: Engine, { folder, state }: ResumePoint): Promise<void> {
-  if (!state.weights_in_optimizer) await engine.loadWeights(folder.policy);
-  await engine.loadTrainingState(folder.optimizer);
-  if (await isFile(folder.round)) await engine.loadRoundWeights(folder.round);
+/** Of all that a run computes with besides the weights: rows, held-out rows, what ends an answer. */
+function dataFingerprint({ rows, held_out }: PreparedData, { eos_token_ids }: PreparedModel): string {
+  const held = held_out.map(({ id, prompt_ids, response_ids }) => [id, [...prompt_ids], [...response_ids]]);
+  return createHash('sha256')
+    .update(JSON.stringify([rows.fingerprint, held, eos_token_ids]))
+    .digest('hex');
 }
 
 async function openEvents(folder: RunFolder, started: number, point: ResumePoint | undefined): Promise<EventFile> {
@@ -178,7 +197,8 @@ async function openEvents(folder: RunFolder, started: number, point: ResumePoint
 async function finished(recipe: Recipe, plan: RunPlan, log: Log): Promise<RunResult> {
   const folder = new RunFolder(recipe.output);
   log.info(`the run in ${recipe.output} is finished`);
-  const metrics: Record<string, number> = Object.assign({}, ...(await readMetrics(folder.metrics)));
+  const metrics: Record<string, number> = {};
+  for (const record of await readMetrics(folder.metrics)) Object.assign(metrics, record);
   return { output: folder.path, final: folder.final, steps: metrics.step ?? 0, plan, metrics };
 }
 

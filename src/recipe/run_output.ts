@@ -2,12 +2,13 @@
 // run that is ended at any moment is saved as it was there.
 
 import { appendFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { type Log, silent } from '../common/log.js';
 import { makeFolder } from '../common/make_folder.js';
 import { onDisk } from '../common/on_disk.js';
 import { version } from '../common/version.js';
+import { syncFolder } from '../common/whole_file.js';
 import type { Engine } from '../engine/engine.js';
 import type { UpdateBatch } from '../engine/types.js';
 import type { Generation, Metrics, RunOutput } from '../methods/method.js';
@@ -46,6 +47,8 @@ export class Output implements RunOutput {
   /** The weights have moved on from what #reached says. */
   #dirty = false;
   #best: SavedState['best'];
+  /** The last evaluation. */
+  #measured: Metrics | undefined;
   #saved: number | undefined;
   #hookFailed: { error: unknown } | undefined;
 
@@ -58,9 +61,11 @@ export class Output implements RunOutput {
     this.#reached = {
       run: from?.run ?? startOfRun,
       metrics_bytes: metrics.bytes,
-      events_bytes: events?.bytes ?? null,
+      events_bytes: events?.bytes ?? from?.events_bytes ?? null,
     };
-    this.#best = from?.best ?? null;
+    const { best } = parts.recipe.checkpoint;
+    const same = from?.best?.metric === best?.metric && from?.best?.goal === best?.goal;
+    this.#best = same ? (from?.best ?? null) : null;
     this.#saved = from?.run.step;
   }
 
@@ -90,6 +95,7 @@ export class Output implements RunOutput {
   }
 
   async metrics(record: Metrics): Promise<void> {
+    if ('eval/loss' in record) this.#measured = record;
     this.latest = { ...this.latest, ...record };
     if ('loss' in record && record.step % this.parts.recipe.log.every !== 0) return;
     await this.parts.metrics.append(record);
@@ -103,7 +109,9 @@ export class Output implements RunOutput {
 
   async reached(run: RunState): Promise<void> {
     const { metrics, events, recipe } = this.parts;
-    this.#reached = { run, metrics_bytes: metrics.bytes, events_bytes: events?.bytes ?? null };
+    // An event file that is not written now keeps its place.
+    const events_bytes = events?.bytes ?? this.#reached.events_bytes;
+    this.#reached = { run, metrics_bytes: metrics.bytes, events_bytes };
     this.#dirty = false;
     const better = this.#isBest(run);
     if (better !== undefined) this.#best = better;
@@ -119,10 +127,10 @@ export class Output implements RunOutput {
     const { best } = this.parts.recipe.checkpoint;
     if (best === null || run.step === 0 || run.evaluated_at !== run.step || this.#best?.step === run.step)
       return undefined;
-    const value = this.latest[best.metric];
+    const value = this.#measured?.step === run.step ? this.#measured[best.metric] : undefined;
     if (value === undefined || !Number.isFinite(value)) return undefined;
     const better = this.#best === null || (best.goal === 'min' ? value < this.#best.value : value > this.#best.value);
-    return better ? { step: run.step, value } : undefined;
+    return better ? { ...best, step: run.step, value } : undefined;
   }
 
   async samples(step: number, rows: readonly Generation[]): Promise<void> {
@@ -192,17 +200,20 @@ export class Output implements RunOutput {
   async #writeTensors(folder: CheckpointFolder, before: CheckpointFolder | undefined, narrow: boolean): Promise<void> {
     const { engine, recipe, model, keepsRound } = this.parts;
     const { round_start } = this.#reached.run;
-    await engine.save(folder.policy, { dtype: dtypes[recipe.checkpoint.dtype], files: before ? [] : model.files });
+    const linked = before ? await filesIn(before.policy, model.files) : [];
+    const copied = model.files.filter((file) => !linked.includes(file));
+    await engine.save(folder.policy, { dtype: dtypes[recipe.checkpoint.dtype], files: copied });
     if (before) {
       await onDisk(folder.policy, async () => {
-        for (const file of model.files)
+        for (const file of linked)
           await linkOrCopy(`${before.policy}/${basename(file)}`, `${folder.policy}/${basename(file)}`);
+        await syncFolder(folder.policy);
       });
     }
     await engine.saveTrainingState(folder.optimizer, { weights: narrow });
     if (!keepsRound || round_start === null) return;
-    const sameRound = before && (this.#saved ?? 0) > round_start.step;
-    if (sameRound) await onDisk(folder.round, () => linkOrCopy(before.round, folder.round));
+    const sameRound = before && (this.#saved ?? 0) > round_start.step && (await filesIn(before.path, [before.round]));
+    if (sameRound && sameRound.length > 0) await onDisk(folder.round, () => linkOrCopy(before.round, folder.round));
     else await engine.saveRoundWeights(folder.round);
   }
 
@@ -221,4 +232,10 @@ export function answerOf(
     prompt: tokenizer?.decode(prompt_ids) ?? '',
     response: tokenizer?.decodeAfter(prompt_ids, response_ids) ?? '',
   };
+}
+
+/** Those of `files` whose names are in the folder. */
+async function filesIn(folder: string, files: readonly string[]): Promise<string[]> {
+  const names = new Set(await readdir(folder).catch(() => []));
+  return files.filter((file) => names.has(basename(file)));
 }

@@ -8,8 +8,8 @@ import type { Output } from './run_output.js';
 
 export class RunRounds implements RoundStore, AsyncDisposable {
   sampling: SamplingPlace | undefined;
-  /** Of the rounds so far. */
-  readonly #open: ArrowRows<unknown>[] = [];
+  /** Files of the round under way. */
+  readonly #open: { close(): Promise<void> }[] = [];
 
   constructor(
     private readonly files: RoundFiles,
@@ -18,7 +18,7 @@ export class RunRounds implements RoundStore, AsyncDisposable {
 
   async generations(round: number, total: number): Promise<RoundRows<Generation>> {
     await this.#closeAll(); // nothing of an earlier round is read any more
-    const file = await this.files.generations(round);
+    const file = this.#watch(await this.files.generations(round));
     const place = { kept: file.length, total };
     this.sampling = place;
     return {
@@ -35,12 +35,17 @@ export class RunRounds implements RoundStore, AsyncDisposable {
   }
 
   async pairs(round: number): Promise<RoundRows<RoundPair>> {
-    const file = await this.files.pairs(round);
+    const file = this.#watch(await this.files.pairs(round));
     return { length: 0, append: (group) => file.append(group), finish: async () => this.#keep(await file.finish()) };
   }
 
   async openPairs(round: number) {
     return this.#keep(await this.files.openPairs(round));
+  }
+
+  #watch<File extends { close(): Promise<void> }>(file: File): File {
+    this.#open.push(file);
+    return file;
   }
 
   #keep<Row>(rows: ArrowRows<Row>): ArrowRows<Row> {

@@ -25,7 +25,7 @@ const savedState = z.object({
   metrics_bytes: count,
   events_bytes: count.nullable(),
   /** The best evaluation so far, where checkpoint.best names a metric. */
-  best: z.object({ step: count, value: z.number() }).nullable(),
+  best: z.object({ metric: z.string(), goal: z.string(), step: count, value: z.number() }).nullable(),
   /** The fp32 weights are in optimizer.safetensors, since those of the policy are narrower. */
   weights_in_optimizer: z.boolean(),
   data: z.string(),

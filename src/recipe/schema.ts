@@ -77,7 +77,7 @@ const checkpoint = z.strictObject({
   /** The checkpoint with the best value of this metric of the evaluation stays too; null: none. */
   best: z
     .strictObject({
-      metric: z.string().regex(/^eval\//, 'a name that begins with eval/'),
+      metric: z.enum(['eval/loss', 'eval/logp_gap']),
       goal: z.enum(['min', 'max']).default('min'),
     })
     .nullable()

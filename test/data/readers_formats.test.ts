@@ -114,7 +114,7 @@ suite('record batches', (test) => {
         writeFileSync(path, bytes);
         const whole = await BatchFile.open(path);
         assert.ok(whole.complete);
-        if (form === 'stream') assert.equal(whole.whole_bytes, bytes.length);
+        if (form === 'stream') assert.equal(whole.whole_bytes, bytes.length - 8); // the end mark can be written anew
         await whole.close();
         let opened = 0;
         const ends = new Set<number>();

@@ -1,7 +1,20 @@
 // A run that is interrupted, at any place and as often as one likes, and gone on with leaves what an uninterrupted run leaves, bit by bit.
 
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { text } from '../../src/output/columns.js';
+import { GrowingRows } from '../../src/output/round_files.js';
 import { run } from '../../src/recipe/run.js';
 import type { RunOptions } from '../../src/recipe/run_options.js';
 import type { RecipeInput } from '../../src/recipe/schema.js';
@@ -157,6 +170,55 @@ suite('resume refuses', (test) => {
     await assertRejects(() => run(tiny.recipe, { resume: true }), 'ERR_GLEANER_DATA', /pairs\.arrow is gone/);
   });
 
+  test('checkpoints of which none can be read: they are not begun over', async () => {
+    const tiny = await interrupted();
+    const folder = tiny.path('run', 'checkpoints');
+    for (const name of readdirSync(folder)) {
+      const path = join(folder, name, 'state.json');
+      writeFileSync(path, readFileSync(path, 'utf8').replace('"format":1', '"format":2'));
+    }
+    await assertRejects(() => run(tiny.recipe, { resume: true }), 'ERR_GLEANER_DATA', /none of its \d checkpoints/);
+    assert.ok(readFileSync(tiny.path('run', 'metrics.jsonl')).length > 0);
+  });
+
+  test('other held-out rows; a damaged checkpoint, by its file, with the way to the one before it', async () => {
+    const tiny = await interrupted();
+    const rows = readFileSync(tiny.path('eval.jsonl'), 'utf8');
+    writeFileSync(tiny.path('eval.jsonl'), rows.split('\n').slice(1).join('\n'));
+    await assertRejects(() => run(tiny.recipe, { resume: true }), 'ERR_GLEANER_DATA', /not the rows/);
+    writeFileSync(tiny.path('eval.jsonl'), rows);
+    const newest = tiny.path('run', 'checkpoints', 'step-4');
+    truncateSync(join(newest, 'optimizer.safetensors'), 500);
+    const error = await assertRejects(() => run(tiny.recipe, { resume: true }), 'ERR_GLEANER_MODEL', /optimizer/);
+    assert.ok('hint' in error && String(error.hint).includes(`Remove ${newest}`));
+    rmSync(newest, { recursive: true });
+    await run(tiny.recipe, { resume: true });
+  });
+
+  test('to begin where another run began meanwhile: that one is left alone', async () => {
+    const tiny = tinyRun();
+    const other = tinyRun();
+    for (const options of [{ resume: true }, { overwrite: true }, {}]) {
+      rmSync(tiny.path('run'), { recursive: true, force: true });
+      let files: string[] = [];
+      await assertRejects(
+        () =>
+          run(tiny.recipe, {
+            ...options,
+            onPlan: () => {
+              // A live process's lock and files, as they would stand there by now.
+              cpSync(other.folder, tiny.path('run'), { recursive: true });
+              writeFileSync(tiny.path('run', 'metrics.jsonl'), '{"step":1}\n');
+              writeFileSync(tiny.path('run', 'lock'), `${process.ppid}\n`);
+              files = readdirSync(tiny.path('run')).sort();
+            },
+          }),
+        'ERR_GLEANER_BUSY',
+      );
+      assert.deepEqual(readdirSync(tiny.path('run')).sort(), files);
+    }
+  });
+
   test('a folder that another process writes into', async () => {
     const tiny = await interrupted();
     writeFileSync(tiny.path('run', 'lock'), `${process.ppid}\n`);
@@ -164,6 +226,39 @@ suite('resume refuses', (test) => {
     writeFileSync(tiny.path('run', 'lock'), '999999999\n'); // of a process that is gone
     await run(tiny.recipe, { resume: true });
     assert.ok(!existsSync(tiny.path('run', 'lock')));
+  });
+});
+
+suite('rows of a round that was ended', (test) => {
+  const columns = { id: text((row: { id: string }) => row.id) } as const;
+  const open = (path: string) => GrowingRows.open<{ id: string }, typeof columns>({ path, columns, key: 'k' });
+  const group = (from: number) => Array.from({ length: 3 }, (_, row) => ({ id: `${from + row}` }));
+
+  test('go on behind the last whole group, whatever a crash left behind it', async () => {
+    for (const tail of [
+      Buffer.alloc(0),
+      Buffer.alloc(4096),
+      Buffer.from('ffffffff00000000', 'hex'),
+      Buffer.from([255, 255]),
+    ]) {
+      const path = join(tinyRun().folder, 'rows.arrow');
+      const first = await open(path);
+      await first.append(group(0));
+      await first.close();
+      appendFileSync(`${path}.part`, tail);
+      const second = await open(path);
+      assert.equal(second.length, 3);
+      await second.append(group(3));
+      await using rows = await second.finish();
+      const found = await rows.rows([0, 1, 2, 3, 4, 5]);
+      assert.deepEqual(
+        found.map(({ id }) => id),
+        ['0', '1', '2', '3', '4', '5'],
+      );
+      const third = await open(path);
+      assert.equal(third.length, 6);
+      await (await third.finish()).close();
+    }
   });
 });
 

@@ -66,7 +66,7 @@ export class BatchFile {
     return this.index.batch_rows;
   }
 
-  /** End of the last whole message: what comes after may be cut off and written anew. */
+  /** End of the last whole schema, dictionary or record batch: what comes after may be cut off and written anew. */
   get whole_bytes(): number {
     return this.index.whole_bytes;
   }
@@ -203,7 +203,7 @@ class Scan {
       const prefix = marked ? 8 : 4;
       const metadata = head.readInt32LE(marked ? 4 : 0);
       if (metadata === 0) {
-        this.#index.whole_bytes = at + prefix;
+        // The end mark itself can be cut off: a writer that goes on writes its own.
         this.#index.complete = at + prefix === end;
         return;
       }
