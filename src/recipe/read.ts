@@ -202,11 +202,22 @@ function describeIssue(issue: z.core.$ZodIssue, value: unknown, source: Source |
   return `${where}${missing ? `${key} is missing` : `${key} is ${showValue(found)}`}: ${expectation(issue)}`;
 }
 
+/** Types as people name them. */
+const kinds: Readonly<Record<string, string>> = {
+  object: 'a section with keys',
+  array: 'a list',
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+};
+
 function expectation(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_value') return `one of ${issue.values.map(String).join(', ')} is needed`;
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     return [...new Set(issue.errors.flat().map((inner) => expectation(inner)))].join(', or ');
   }
+  if (issue.code === 'invalid_type') return `${kinds[issue.expected] ?? issue.expected} is needed`;
   return issue.message;
 }
 
