@@ -22,6 +22,8 @@ else()
   target_link_options(gleaner PRIVATE "LINKER:-z,nodelete,-z,now")
   set_target_properties(gleaner PROPERTIES PREFIX "" SUFFIX ".node" LIBRARY_OUTPUT_DIRECTORY ${GLEANER_OUTPUT}/Release)
   target_include_directories(gleaner SYSTEM PRIVATE ${CMAKE_JS_INC})
-  target_compile_definitions(gleaner PRIVATE NAPI_VERSION=8 NAPI_CPP_EXCEPTIONS NODE_ADDON_API_CPP_EXCEPTIONS_ALL)
+  # The last: an exception that can't be thrown, since its worker thread is being terminated, is dropped and does not end the process.
+  target_compile_definitions(gleaner PRIVATE NAPI_VERSION=8 NAPI_CPP_EXCEPTIONS NODE_ADDON_API_CPP_EXCEPTIONS_ALL
+    NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
   target_link_libraries(gleaner PRIVATE gleaner_engine ${CMAKE_JS_LIB})
 endif()
