@@ -29,6 +29,19 @@ const withValue = ({ options }: CompletedCommand) =>
 /** `pattern) action ;;` for a case of bash and zsh. */
 const branch = (patterns: readonly string[], action: string) => `    ${patterns.map(quoted).join(' | ')}) ${action} ;;`;
 
+/** What stands behind an option that takes a value. */
+const valuesOfOptions = (commands: readonly CompletedCommand[], offer: (values: Values) => string) =>
+  commands
+    .flatMap((command) =>
+      withValue(command).map(({ flags, value }) =>
+        branch(
+          flags.map((flag) => `${pathOf(command)} ${flag}`),
+          `${offer(value)}; return`,
+        ),
+      ),
+    )
+    .join('\n');
+
 /** The words before the cursor that lead to a command. */
 const steps = (commands: readonly CompletedCommand[]) => commands.slice(1).map(pathOf);
 
@@ -95,16 +108,7 @@ ${branch(steps(commands), 'at="$at $word"').replace('    ', '      ')}
     esac
   done
   case "$at $prev" in
-${commands
-  .flatMap((command) =>
-    withValue(command).map(({ flags, value }) =>
-      branch(
-        flags.map((flag) => `${pathOf(command)} ${flag}`),
-        `${offer(value)}; return`,
-      ),
-    ),
-  )
-  .join('\n')}
+${valuesOfOptions(commands, offer)}
   esac
   case "$at $cur" in
 ${commands.map((command) => `    ${quoted(`${pathOf(command)} -`)}*) ${words(command.options.flatMap(({ flags }) => flags))} ;;`).join('\n')}
@@ -178,16 +182,7 @@ ${branch(steps(commands), 'at="$at $word"').replace('    ', '      ')}
     esac
   done
   case "$at $prev" in
-${commands
-  .flatMap((command) =>
-    withValue(command).map(({ flags, value }) =>
-      branch(
-        flags.map((flag) => `${pathOf(command)} ${flag}`),
-        `${offer(value)}; return`,
-      ),
-    ),
-  )
-  .join('\n')}
+${valuesOfOptions(commands, offer)}
   esac
   case "$at $cur" in
 ${commands.map((command) => `    ${quoted(`${pathOf(command)} -`)}*) ${options(command)} ;;`).join('\n')}

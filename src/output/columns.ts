@@ -17,12 +17,14 @@ import {
   type Vector,
 } from 'apache-arrow';
 import { GleanerError } from '../common/errors.js';
+import { float64Column, int32Column, intListColumn } from '../data/stream/arrow_columns.js';
 
 /** One column of rows: how it is written, and how its cells are read back. */
 export interface Column<Row, Value> {
   type: DataType;
   write(rows: readonly Row[]): Data;
-  read(batch: RecordBatch, name: string): (row: number) => Value;
+  /** `where` names the file in errors. */
+  read(batch: RecordBatch, name: string, where: string): (row: number) => Value;
 }
 
 export type Columns<Row> = { readonly [name: string]: Column<Row, unknown> };
@@ -58,8 +60,8 @@ export function oneOf<Row, Word extends string>(words: readonly Word[], of: (row
   const column = text(of);
   return {
     ...column,
-    read(batch, name) {
-      const cell = column.read(batch, name);
+    read(batch, name, where) {
+      const cell = column.read(batch, name, where);
       return (row) => {
         const found = words.find((word) => word === cell(row));
         if (found === undefined) throw damaged(name);
@@ -77,11 +79,7 @@ export function ids<Row>(of: (row: Row) => ArrayLike<number>): Column<Row, Int32
       const child = makeData({ type: new Int32(), data: values });
       return makeData({ type: new List(item(new Int32())), length: rows.length, nullCount: 0, valueOffsets, child });
     },
-    read(batch, name) {
-      const { offsets, values } = listOf(batch, name);
-      if (!(values instanceof Int32Array)) throw damaged(name);
-      return (row) => values.subarray(offsets[row], offsets[row + 1]);
-    },
+    read: intListColumn,
   };
 }
 
@@ -105,7 +103,7 @@ export function integer<Row>(of: (row: Row) => number): Column<Row, number> {
   return {
     type: new Int32(),
     write: (rows) => makeData({ type: new Int32(), data: Int32Array.from(rows, of) }),
-    read: numbersOf,
+    read: int32Column,
   };
 }
 
@@ -113,7 +111,7 @@ export function double<Row>(of: (row: Row) => number): Column<Row, number> {
   return {
     type: new Float64(),
     write: (rows) => makeData({ type: new Float64(), data: Float64Array.from(rows, of) }),
-    read: numbersOf,
+    read: float64Column,
   };
 }
 
@@ -143,22 +141,17 @@ export type RowRead<Some> = {
 };
 
 /** The rows of a record batch, made one by one as they are asked for. */
-export function rowsOf<Some extends Columns<never>>(columns: Some, batch: RecordBatch): (row: number) => RowRead<Some> {
-  const cells = entries(columns).map(([name, column]) => [name, column.read(batch, name)] as const);
+export function rowsOf<Some extends Columns<never>>(
+  columns: Some,
+  batch: RecordBatch,
+  where: string,
+): (row: number) => RowRead<Some> {
+  const cells = entries(columns).map(([name, column]) => [name, column.read(batch, name, where)] as const);
   return (row) => Object.fromEntries(cells.map(([name, read]) => [name, read(row)])) as RowRead<Some>; // each column checks its cells
 }
 
 function entries<Row>(columns: Columns<Row>): [string, Column<Row, unknown>][] {
   return Object.entries(columns);
-}
-
-function numbersOf(batch: RecordBatch, name: string): (row: number) => number {
-  const column = vectorOf(batch, name);
-  return (row) => {
-    const value: unknown = column.get(row);
-    if (typeof value !== 'number') throw damaged(name);
-    return value;
-  };
 }
 
 function vectorOf(batch: RecordBatch, name: string): Vector {

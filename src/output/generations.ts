@@ -59,7 +59,7 @@ export async function readGenerations(
     const rows: GenerationRow[] = [];
     for (const [batch, count] of file.batch_rows.entries()) {
       if (rows.length >= limit) break;
-      const row = rowsOf(generationColumns, await file.read(batch));
+      const row = rowsOf(generationColumns, await file.read(batch), path);
       for (let place = 0; place < count && rows.length < limit; ++place) rows.push(row(place));
     }
     return { rows, num_rows: file.batch_rows.reduce((sum, count) => sum + count, 0) };

@@ -112,7 +112,7 @@ export async function openRows<Some extends Columns<never>>({
   path: string;
   columns: Some;
 }): Promise<ArrowRows<RowRead<Some>>> {
-  return ArrowRows.open([path], (batch) => rowsOf(columns, batch));
+  return ArrowRows.open([path], (batch, place) => rowsOf(columns, batch, place.path));
 }
 
 function partOf(path: string): string {

@@ -1,11 +1,12 @@
 // Going on with a run that was ended: which checkpoint it goes on from, and whether recipe, data and model are those that it began with.
 
-import { readFile, rm, stat } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { GleanerError } from '../common/errors.js';
 import type { Log } from '../common/log.js';
 import { onDisk } from '../common/on_disk.js';
 import { type Engine, engineInfo } from '../engine/engine.js';
+import { isFile } from '../models/config.js';
 import { type CheckpointFolder, Checkpoints } from '../output/checkpoint.js';
 import { type RunFolder, writeWhole } from '../output/folder.js';
 import { readRecipe } from './read.js';
@@ -46,11 +47,7 @@ export async function findResumePoint(folder: RunFolder, log: Log): Promise<Resu
 
 /** Errors: ERR_GLEANER_RECIPE where a key differs from the recipe that the folder's run began with. */
 export async function checkSameRecipe(folder: RunFolder, recipe: Recipe, log: Log): Promise<void> {
-  const exists = await stat(folder.recipe).then(
-    () => true,
-    () => false,
-  );
-  if (!exists) return; // ended before it had written one
+  if (!(await isFile(folder.recipe))) return; // ended before it had written one
   const before = leaves(await readRecipe(folder.recipe));
   const now = leaves(recipe);
   const changed = [...new Set([...before.keys(), ...now.keys()])].filter((key) => before.get(key) !== now.get(key));

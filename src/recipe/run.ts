@@ -101,7 +101,7 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
     point?.state,
   );
   const key = createHash('sha256')
-    .update(JSON.stringify([fingerprints, keyOf(recipe), standsOn, version()]))
+    .update(JSON.stringify([keyOf(recipe), standsOn, version()]))
     .digest('hex');
   await using rounds = new RunRounds(new RoundFiles(folder, key), output);
   const { reward } = options;

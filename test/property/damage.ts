@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { withHeader } from '../models/tiny_folder.js';
+import { place } from '../support/damage.js';
 
 export type Mutation =
   | { kind: 'flip'; file: number; at: number; bit: number }
@@ -11,8 +12,6 @@ export type Mutation =
   | { kind: 'remove'; file: number; at: number }
   | { kind: 'copy'; file: number; at: number; to: number };
 
-/** Anywhere alike: fast-check's own numbers are mostly near 0, which would damage the first bytes alone. */
-const place = fc.noBias(fc.nat(2 ** 30 - 1)).map((number) => number / 2 ** 30);
 const file = fc.nat(7);
 const deep = JSON.parse(`${'['.repeat(2000)}${']'.repeat(2000)}`);
 export const strange = fc.oneof(

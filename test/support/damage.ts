@@ -11,7 +11,7 @@ export type Change =
   | { kind: 'number'; at: number; value: bigint; width: 4 | 8 };
 
 /** Anywhere alike: fast-check’s numbers are mostly near 0, which would damage the first byte alone. */
-const place = fc.noBias(fc.nat(2 ** 30 - 1)).map((number) => number / 2 ** 30);
+export const place = fc.noBias(fc.nat(2 ** 30 - 1)).map((number) => number / 2 ** 30);
 const huge = [
   -1n,
   2n ** 31n - 1n,
