@@ -1,31 +1,35 @@
-// A peer: one Python process that lives through a case's rounds and answers JSON lines. Nothing of ours runs in its clock, and it sleeps on
-// the pipe while gleaner works.
+// A peer: one process that lives through a case's rounds and answers JSON lines. Nothing of ours runs in its clock, and it sleeps on the pipe
+// while others work.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import type { Answer, PeerLoad } from './case.js';
+import type { Answer, PeerLoad, PeerSpec } from './case.js';
 
 const failure = z.object({ error: z.string() });
 const loaded = z.object({ versions: z.record(z.string(), z.string()) });
+const memory = z.object({ peak_rss_bytes: z.number() });
 const stepped = z.object({
   seconds: z.number(),
   cpu_seconds: z.number(),
-  loss: z.number(),
-  grad_norm: z.number(),
+  checks: z.record(z.string(), z.union([z.number(), z.array(z.number())])),
   tokens: z.number(),
 });
 
-export class Peer implements AsyncDisposable {
+/** What measure() needs of one. */
+export interface Side extends AsyncDisposable {
+  run(rows: unknown): Promise<Answer>;
+}
+
+export class Peer implements Side {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
   readonly #closed: Promise<void>;
   #said = '';
 
-  private constructor(python: string, script: string, threads: number) {
-    const path = fileURLToPath(new URL(`peers/${script}`, import.meta.url));
-    const child = spawn(python, ['-B', path], {
+  private constructor(command: string, args: readonly string[], threads: number) {
+    const child = spawn(command, args, {
       env: {
         ...process.env,
         OMP_NUM_THREADS: String(threads),
@@ -51,15 +55,21 @@ export class Peer implements AsyncDisposable {
     this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   }
 
-  /** Starts and loads; versions is what the peer says of itself. Throws when Python, torch or the script fails. */
+  /** Starts and loads; versions is what the peer says of itself. Throws when it cannot. */
   static async start(
-    python: string,
-    script: string,
+    spec: PeerSpec,
+    python: string | undefined,
     load: PeerLoad,
   ): Promise<{ peer: Peer; versions: Record<string, string> }> {
-    const peer = new Peer(python, script, load.threads);
+    const script = fileURLToPath(new URL(`peers/${spec.script}`, import.meta.url));
+    if (spec.runtime === 'python' && python === undefined) throw new Error('no --python');
+    const peer =
+      spec.runtime === 'python'
+        ? new Peer(python ?? '', ['-B', script], load.threads)
+        : new Peer(process.execPath, ['--import', 'tsx', script], load.threads);
     try {
-      const { versions } = loaded.parse(await peer.#ask({ do: 'load', ...load }));
+      const settings = { ...load.settings, ...spec.settings };
+      const { versions } = loaded.parse(await peer.#ask({ do: 'load', ...load, settings }));
       return { peer, versions };
     } catch (error) {
       await peer[Symbol.asyncDispose]();
@@ -67,9 +77,13 @@ export class Peer implements AsyncDisposable {
     }
   }
 
-  async run(rows: readonly unknown[]): Promise<Answer> {
-    const { loss, grad_norm, ...rest } = stepped.parse(await this.#ask({ do: 'step', rows }));
-    return { ...rest, checks: { loss, grad_norm } };
+  async run(rows: unknown): Promise<Answer> {
+    return stepped.parse(await this.#ask({ do: 'step', rows }));
+  }
+
+  /** The most memory that its process ever held. */
+  async peakMemory(): Promise<number> {
+    return memory.parse(await this.#ask({ do: 'memory' })).peak_rss_bytes;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

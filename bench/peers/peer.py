@@ -1,31 +1,35 @@
 """The peer's side of the pipe: one JSON request a line on stdin, one JSON answer a line on stdout.
 
-A peer script gives serve() a class: Peer(model, threads, training) loads and prepares, prepare(rows) makes the tensors
-(not timed), step(batch) is the timed work and answers the loss. Between steps the process sleeps on the pipe.
+A peer script gives serve() a class. Peer(model, threads, settings) loads; prepare(rows) makes the tensors (not timed);
+step(batch) is the timed work and its result is given to checks(batch, result), a dict of numbers or lists of numbers, and
+tokens(batch, result), what was computed with padding; both outside the clock. Between steps the process sleeps on the pipe.
 """
 import json
 import sys
 import time
 
+NAMED = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "lm_eval", "peft", "numpy")
+
 
 def versions():
+    """Of python and of whatever the script has imported."""
     import platform
+    from importlib.metadata import PackageNotFoundError, version
 
-    import torch
-    import transformers
+    found = {"python": platform.python_version()}
+    for name in NAMED:
+        if name in sys.modules:
+            try:
+                found[name] = getattr(sys.modules[name], "__version__", None) or version(name)
+            except PackageNotFoundError:
+                pass
+    return found
 
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
 
+def peak_rss_bytes():
+    import resource
 
-def gradient_norm(parameters):
-    """Of the last step; outside the clock, because the peer's step needs none."""
-    import torch
-
-    return torch.sqrt(sum(p.grad.double().square().sum() for p in parameters if p.grad is not None)).item()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def serve(make):
@@ -41,21 +45,22 @@ def serve(make):
         request = json.loads(line)
         try:
             if request["do"] == "load":
-                peer = make(request["model"], request["threads"], request["training"])
+                peer = make(request["model"], request["threads"], request["settings"])
                 answer(versions=versions())
+            elif request["do"] == "memory":
+                answer(peak_rss_bytes=peak_rss_bytes())
             elif request["do"] == "step":
                 batch = peer.prepare(request["rows"])
                 cpu = time.process_time()
                 wall = time.perf_counter()
-                loss = peer.step(batch)
+                result = peer.step(batch)
                 seconds = time.perf_counter() - wall
                 cpu_seconds = time.process_time() - cpu
                 answer(
                     seconds=seconds,
                     cpu_seconds=cpu_seconds,
-                    loss=loss,
-                    grad_norm=gradient_norm(peer.parameters),
-                    tokens=peer.tokens(batch),
+                    checks=peer.checks(batch, result),
+                    tokens=peer.tokens(batch, result),
                 )
         except Exception as error:  # said to the bench, which then prints no ratio
             answer(error=f"{type(error).__name__}: {error}")
