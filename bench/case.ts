@@ -34,6 +34,10 @@ export interface PeerSpec {
   script: string;
   /** Told when it loads, over what Ours.peerLoad says. */
   settings: Readonly<Record<string, unknown>>;
+  /** Thread counts that it runs at. Default: its case's. */
+  threads?: readonly number[];
+  /** false: left out under --quick. */
+  quick?: false;
 }
 
 /** What a peer is told when it loads, beside its own settings. */

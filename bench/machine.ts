@@ -1,4 +1,4 @@
-// The machine beside the figures: who it is, what else ran on it, and how many multiply-adds a second it reaches while we measure.
+// The machine beside the figures: who it is, what else ran on it, and what it reaches while we measure: multiply-adds, bytes read.
 
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -6,6 +6,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { Limits } from './case.js';
 
 const run = promisify(execFile);
 
@@ -33,26 +34,36 @@ export async function watched<T extends { seconds: number; cpu_seconds: number }
   return { ...result, foreign: Math.max(0, (after - before - result.cpu_seconds) / (wall * cpus().length)) };
 }
 
-/** Builds peak.cc; the answer measures fp32 GFLOP/s for some tenths of a second. undefined: no compiler, or not this machine. */
-export async function buildPeak(
-  folder: string,
-): Promise<((isa: string, threads: number) => Promise<number>) | undefined> {
+/** `isa` is that of the path in use; what this machine cannot do is left out of the answer. */
+export type MeasureLimits = (what: { flops: boolean; bytes: boolean }, threads: number) => Promise<Limits>;
+
+/** Builds peak.cc; the answer measures for some tenths of a second. undefined: no compiler, or not this machine. */
+export async function buildPeak(folder: string, isa: string): Promise<MeasureLimits | undefined> {
   const binary = join(folder, 'peak');
+  const source = fileURLToPath(new URL('peak.cc', import.meta.url));
   try {
-    await run('c++', [
-      '-O2',
-      '-std=c++20',
-      '-pthread',
-      '-o',
-      binary,
-      fileURLToPath(new URL('peak.cc', import.meta.url)),
-    ]);
-    const measure = async (isa: string, threads: number) => Number((await run(binary, [isa, String(threads)])).stdout);
-    await measure('avx2', 1);
-    return measure;
+    await run('c++', ['-O2', '-std=c++20', '-pthread', '-o', binary, source]);
   } catch {
     return undefined;
   }
+  const ask = async (mode: string, threads: number) => {
+    try {
+      return Number((await run(binary, [mode, String(threads)])).stdout);
+    } catch {
+      return undefined;
+    }
+  };
+  const bf16 = (await ask('bf16', 1)) !== undefined;
+  return async (what, threads) => {
+    const gflops = what.flops ? await ask(isa, threads) : undefined;
+    const bf16_gflops = what.flops && bf16 ? await ask('bf16', threads) : undefined;
+    const read_gb_per_s = what.bytes ? await ask('read', threads) : undefined;
+    return {
+      ...(gflops === undefined ? {} : { gflops }),
+      ...(bf16_gflops === undefined ? {} : { bf16_gflops }),
+      ...(read_gb_per_s === undefined ? {} : { read_gb_per_s }),
+    };
+  };
 }
 
 export async function commit(): Promise<string> {
@@ -64,4 +75,15 @@ export async function commit(): Promise<string> {
   } catch {
     return 'unknown';
   }
+}
+
+/** What a reader may know of the machine: its processor, not its host name. */
+export function processorName(): string {
+  const processor = cpus()[0]?.model ?? 'unknown';
+  return processor
+    .toLowerCase()
+    .replace(/\(.*?\)|processor|cpu|@.*/g, '')
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')
+    .slice(0, 24);
 }

@@ -1,91 +1,22 @@
-// npm run bench: each case with gleaner and its peer side by side, a table, and a JSON file with every round. README.md has the protocol.
+// npm run bench: each case with gleaner and its peers side by side, a table, and a JSON file with every round. README.md has the protocol.
 
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { cpus, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { engineInfo } from '../src/engine/engine.js';
-import type { Case } from './case.js';
 import { cases } from './cases/cases.js';
-import { buildPeak, commit } from './machine.js';
-import { measure, summary, WARM_UP } from './measure.js';
-import { Peer } from './peer.js';
-import { type Row, table } from './table.js';
+import { compared, comparison } from './compare.js';
+import { writeDocs } from './docs.js';
+import { buildPeak, commit, processorName } from './machine.js';
+import { WARM_UP } from './measure.js';
+import { type Report, ResultsError, readReport, rowsToKeep, writeReport } from './results.js';
+import { runRow } from './row.js';
+import { type Settings, settings, USAGE, withoutPaths } from './settings.js';
+import { peersFolder, setUpPeers } from './setup_peers.js';
+import { table } from './table.js';
 
-const USAGE = `usage: npm run bench -- [--python PATH] [--only ${cases.map(({ name }) => name).join('|')}] [--threads 1,2] [--rounds N] [--quick] [--json FILE]`;
-
-interface Settings {
-  python: string | undefined;
-  chosen: readonly Case[];
-  threads: readonly number[];
-  rounds: number;
-  json: string | undefined;
-}
-
-type Result = Row & Awaited<ReturnType<typeof measure>> & { about: string; peer: string; seconds: number };
-type Peak = Awaited<ReturnType<typeof buildPeak>>;
-
-function settings(args: readonly string[]): Settings {
-  const text = { type: 'string' } as const;
-  const { values } = parseArgs({
-    args: [...args],
-    options: { python: text, only: text, threads: text, rounds: text, json: text, quick: { type: 'boolean' } },
-  });
-  const whole = (name: string, value: string) => {
-    const number = Number(value);
-    if (!Number.isInteger(number) || number < 1) throw new TypeError(`--${name} is ${value}: a whole number above 0`);
-    return number;
-  };
-  const names = values.only?.split(',');
-  const unknown = names?.find((name) => !cases.some((known) => known.name === name));
-  if (unknown !== undefined) throw new TypeError(`--only knows no case ${unknown}`);
-  const usual = [1, 2].filter((count) => count <= availableParallelism());
-  return {
-    python: values.python ?? process.env.GLEANER_BENCH_PYTHON,
-    chosen: cases.filter(({ name }) => names?.includes(name) ?? true),
-    threads: values.threads?.split(',').map((value) => whole('threads', value)) ?? usual,
-    rounds: values.rounds === undefined ? (values.quick ? 3 : 7) : whole('rounds', values.rounds),
-    json: values.json,
-  };
-}
-
-async function runCase(
-  one: Case,
-  threads: number,
-  { python, rounds }: Settings,
-  peak: Peak,
-  note: (text: string) => void,
-): Promise<Result & { versions: Record<string, string> }> {
-  const folder = await mkdtemp(join(tmpdir(), 'gleaner-bench-'));
-  const start = performance.now();
-  try {
-    await using ours = await one.open({ threads, folder, rounds: WARM_UP + rounds });
-    const started =
-      python === undefined
-        ? undefined
-        : await Peer.start(python, one.peer.script, ours.peerLoad).catch((error: unknown) => {
-            note(`${one.name}: no peer, no ratio: ${error instanceof Error ? error.message : error}`);
-            return undefined;
-          });
-    await using peer = started?.peer;
-    const { isa } = engineInfo();
-    const measured = await measure(ours, peer, rounds, peak && (() => peak(isa, threads)));
-    const agreed = measured.check?.agrees ?? false;
-    return {
-      name: one.name,
-      about: one.about,
-      peer: one.peer.name,
-      threads,
-      ...measured,
-      summary: summary(measured.rounds, agreed),
-      versions: started?.versions ?? {},
-      seconds: (performance.now() - start) / 1e3,
-    };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
+const say = (text: string) => console.log(text);
 
 function settingsOrUsage(args: readonly string[]): Settings | undefined {
   try {
@@ -97,74 +28,106 @@ function settingsOrUsage(args: readonly string[]): Settings | undefined {
   }
 }
 
-async function main(given: Settings): Promise<void> {
-  const say = (text: string) => console.log(text);
+async function measureAll(given: Settings): Promise<Report> {
   const { isa, cpu } = engineInfo();
-  const gleaner = await commit();
+  const date = new Date().toISOString();
+  const installed = peersFolder();
+  const python = given.python ?? installed.python;
+  // Peers that run in node find their packages here.
+  process.env.GLEANER_BENCH_MODULES ??= installed.modules;
+  const machine = { name: processorName(), cpu, cores: cpus().length, memory_bytes: totalmem(), isa };
+  const report: Report = {
+    date,
+    machine,
+    commit: await commit(),
+    command: `npm run bench -- ${withoutPaths(process.argv.slice(2)).join(' ')}`.trimEnd(),
+    quick: given.quick,
+    rounds: given.rounds,
+    python: python !== undefined,
+    finished: false,
+    versions: { node: process.versions.node },
+    rows: [],
+  };
   say(
-    `${cpu}, ${cpus().length} cores, ${isa}; gleaner ${gleaner}; ${given.rounds} rounds after ${WARM_UP} warm-up rounds`,
+    `${cpu}, ${machine.cores} cores, ${isa}; gleaner ${report.commit}; ${given.rounds} rounds after ${WARM_UP} warm-up rounds`,
   );
-  if (given.python === undefined) say('No --python: gleaner alone, no peer, no ratio.');
+  if (python === undefined) say('No --python, and no --setup-peers before: no Python peer, no ratio to one.');
+  const file = given.json ?? defaultFile(date, machine.name, given.quick);
+  const kept = await rowsToKeep(file, report, given.resume);
+  if (kept.because !== '') say(`Begins anew: ${kept.because}`);
+  if (kept.rows.length > 0) say(`Goes on after ${kept.rows.length} rows of ${file}`);
+  report.rows.push(...kept.rows);
   const tools = await mkdtemp(join(tmpdir(), 'gleaner-bench-'));
-  const results: Result[] = [];
-  let versions: Record<string, string> = {};
   try {
-    const peak = await buildPeak(tools);
-    if (!peak) say('The multiply-add peak was not measured: no C++ compiler, or no AVX2.');
+    const limits = await buildPeak(tools, isa);
+    if (!limits) say("The machine's limits were not measured: no C++ compiler.");
+    const most_threads = Math.max(...given.threads);
     for (const one of given.chosen) {
       for (const threads of given.threads) {
-        const { versions: told, ...result } = await runCase(one, threads, given, peak, say);
-        versions = { ...versions, ...told };
-        results.push(result);
-        say(`${one.name}, ${threads} thread${threads > 1 ? 's' : ''}: ${result.seconds.toFixed(0)} s`);
+        if (one.threads && !one.threads.includes(threads)) continue;
+        if (report.rows.some((row) => row.name === one.name && row.threads === threads)) continue;
+        const { rounds, quick } = given;
+        const settings = { python, threads, most_threads, rounds, quick, models: join(tools, 'models'), limits };
+        const row = await runRow(one, settings);
+        report.rows.push(row);
+        if (row.kind === 'rounds') {
+          Object.assign(report.versions, row.versions);
+          for (const [peer, why] of Object.entries(row.missing)) say(`  ${peer}: no ratio: ${why}`);
+        }
+        await writeReport(file, report);
+        say(`${one.name}, ${threads} thread${threads > 1 ? 's' : ''}: ${row.seconds.toFixed(0)} s`);
       }
     }
   } finally {
     await rm(tools, { recursive: true, force: true });
   }
-  say(table(results));
-  for (const { name, about, peer } of given.chosen.map((one) => ({ ...one, peer: one.peer.name }))) {
-    say(`${name}: ${about}; peer: ${peer}`);
-  }
-  const date = new Date().toISOString();
-  const machine = { name: shortName(), cpu, cores: cpus().length, memory_bytes: totalmem(), isa };
-  const file = given.json ?? defaultFile(date, machine.name);
-  const command = `npm run bench -- ${withoutPaths(process.argv.slice(2)).join(' ')}`.trimEnd();
-  await mkdir(dirname(file), { recursive: true });
-  const report = {
-    date,
-    machine,
-    commit: gleaner,
-    command,
-    versions: { node: process.versions.node, ...versions },
-    results,
-  };
-  await writeFile(file, `${JSON.stringify(report, null, 1)}\n`);
+  report.finished = true;
+  await writeReport(file, report);
+  say(table(report.rows));
+  for (const { name, about } of given.chosen) say(`${name}: ${about}`);
   say(`Every round: ${file}`);
+  return report;
 }
 
-/** What a reader may know of the machine: its processor, not its host name. */
-function shortName(): string {
-  const processor = cpus()[0]?.model ?? 'unknown';
-  return processor
-    .toLowerCase()
-    .replace(/\(.*?\)|processor|cpu|@.*/g, '')
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-|-$/g, '')
-    .slice(0, 24);
+function defaultFile(date: string, machine: string, quick: boolean): string {
+  const name = `${date.slice(0, 10)}-${machine}${quick ? '-quick' : ''}.json`;
+  return fileURLToPath(new URL(`results/${name}`, import.meta.url));
 }
 
-function defaultFile(date: string, machine: string): string {
-  return fileURLToPath(new URL(`results/${date.slice(0, 10)}-${machine}.json`, import.meta.url));
+/** Prints; answers the exit code. */
+async function against(old: Report, now: Report): Promise<number> {
+  const found = compared(old, now);
+  say(comparison(found, old, now));
+  return found.some(({ verdict }) => verdict === 'worse') ? 1 : 0;
 }
 
-/** The command as others may type it: paths of this machine are theirs to fill in. */
-function withoutPaths(args: readonly string[]): string[] {
-  return args.map((arg, i) =>
-    ['--python', '--json'].includes(args[i - 1] ?? '') ? 'PATH' : arg.replace(/^(--python|--json)=.*/, '$1=PATH'),
+async function main(given: Settings): Promise<number> {
+  if (given.list) {
+    for (const { name, group, about } of cases) say(`${name} (${group}): ${about}`);
+    return 0;
+  }
+  if (given.setup_peers) return (await setUpPeers(say)) ? 0 : 1;
+  if (given.write_docs !== undefined) {
+    for (const file of await writeDocs(await readReport(given.write_docs))) say(`written: ${file}`);
+    return 0;
+  }
+  const [old, now] = given.compare;
+  const before = old === undefined ? undefined : await readReport(old);
+  if (before && now !== undefined) return against(before, await readReport(now));
+  const report = await measureAll(given);
+  const disagree = report.rows.flatMap((row) =>
+    row.kind === 'rounds' && Object.values(row.checks).some(({ agrees }) => !agrees) ? [row.name] : [],
   );
+  if (disagree.length > 0) say(`The sides did not compute the same: ${[...new Set(disagree)].join(', ')}`);
+  const worse = before ? await against(before, report) : 0;
+  return disagree.length > 0 ? 1 : worse;
 }
 
 const given = settingsOrUsage(process.argv.slice(2));
-if (given) await main(given);
-else process.exitCode = 1;
+try {
+  process.exitCode = given ? await main(given) : 1;
+} catch (error) {
+  if (!(error instanceof ResultsError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

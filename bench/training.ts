@@ -3,19 +3,18 @@
 import { Engine } from '../src/engine/engine.js';
 import type { UpdateBatch } from '../src/engine/types.js';
 import type { Answer, OpenOptions, Ours, Work } from './case.js';
-import { type Shape, type Span, trainingFlops, writeModel } from './model.js';
+import { type ModelName, type Span, shapes, trainingFlops } from './model.js';
 
 /** The same optimiser on both sides; no clipping. */
 const optimizer = { name: 'adamw', learning_rate: 1e-5, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 } as const;
 
 export interface TrainingCase<Row> {
-  shape: Shape;
-  seed: number;
+  model: ModelName;
   micro_batch_tokens: number;
   max_length: number;
   /** More that the peer's loss needs to know. */
   settings: Readonly<Record<string, number>>;
-  rows(round: number, engine: Engine): Promise<readonly Row[]>;
+  rows(round: number, vocab: number, engine: Engine): Promise<readonly Row[]>;
   batch(rows: readonly Row[]): UpdateBatch;
   /** The work of one row. */
   spans(row: Row): readonly Span[];
@@ -24,13 +23,13 @@ export interface TrainingCase<Row> {
 
 export async function openTraining<Row>(
   training: TrainingCase<Row>,
-  { threads, folder, rounds }: OpenOptions,
+  { threads, rounds, model: modelFolder }: OpenOptions,
 ): Promise<Ours> {
-  const model = await writeModel(folder, training.shape, training.seed);
+  const model = await modelFolder(training.model);
   const engine = await Engine.load(model, { threads });
   const { micro_batch_tokens, max_length } = training;
   const batches: (readonly Row[])[] = [];
-  for (let round = 0; round < rounds; ++round) batches.push(await training.rows(round, engine));
+  for (let round = 0; round < rounds; ++round) batches.push(await training.rows(round, shapes[training.model].vocab, engine));
   await engine.prepareTraining({ optimizer, activations: 'keep', micro_batch_tokens, max_length });
   const rowsOf = (round: number): readonly Row[] => {
     const rows = batches[round];
@@ -38,7 +37,7 @@ export async function openTraining<Row>(
     return rows;
   };
   return {
-    peerLoad: { model, threads, training: { ...optimizer, ...training.settings } },
+    peerLoad: { model, threads, settings: { ...optimizer, ...training.settings } },
     peerRows: rowsOf,
     work: (round): Work => {
       const rows = rowsOf(round);
@@ -47,6 +46,7 @@ export async function openTraining<Row>(
       return {
         tokens: spans.reduce((sum, span) => sum + span.tokens, 0),
         flops: trainingFlops(engine.spec, spans, targets),
+        items: rowsOf(round).length,
       };
     },
     run: async (round): Promise<Answer> => {
