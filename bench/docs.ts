@@ -1,1 +1,3 @@
-export async function writeDocs(_: unknown): Promise<string[]> { return []; }
+export async function writeDocs(_: unknown): Promise<string[]> {
+  return [];
+}

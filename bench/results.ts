@@ -53,7 +53,10 @@ const roundsRow = z.object({
   ...shared,
   precision: z.enum(['fp32', 'bf16']),
   goals,
-  checks: z.record(z.string(), z.object({ differences: z.record(z.string(), z.number().nullable()), agrees: z.boolean() })),
+  checks: z.record(
+    z.string(),
+    z.object({ differences: z.record(z.string(), z.number().nullable()), agrees: z.boolean() }),
+  ),
   /** Peers without a ratio, and why. */
   missing: text,
   versions: text,
@@ -164,7 +167,8 @@ export async function rowsToKeep(file: string, now: Report, asked: boolean): Pro
     before.python !== now.python && 'another choice of peers',
   ].find((reason) => reason !== false);
   // Changes that no commit holds may differ between two runs of one name.
-  const unsure = !asked && now.commit.includes('changes') ? 'uncommitted changes: --resume goes on all the same' : undefined;
+  const unsure =
+    !asked && now.commit.includes('changes') ? 'uncommitted changes: --resume goes on all the same' : undefined;
   const because = changed === undefined ? unsure : `the rows there are of ${changed}`;
   return because === undefined ? { rows: before.rows, because: '' } : { rows: [], because };
 }

@@ -8,7 +8,7 @@ import type { MeasureLimits } from './machine.js';
 import { measure, WARM_UP } from './measure.js';
 import { writeModel } from './model.js';
 import { Peer } from './peer.js';
-import type { Row, RoundsRow } from './results.js';
+import type { RoundsRow, Row } from './results.js';
 import { summary } from './summary.js';
 
 export interface RowSettings {

@@ -57,7 +57,11 @@ export async function setUpPeers(say: (text: string) => void): Promise<boolean> 
   for (const one of NODE_PACKAGES) {
     if (!(await attempt(one, 'npm', ['install', '--no-audit', '--no-fund', one], join(home, 'node')))) failed.push(one);
   }
-  say(failed.length === 0 ? `Everything is in ${home}` : `In ${home}; missing: ${failed.join(', ')}: their cases print no ratio`);
+  say(
+    failed.length === 0
+      ? `Everything is in ${home}`
+      : `In ${home}; missing: ${failed.join(', ')}: their cases print no ratio`,
+  );
   return !failed.some((name) => name === 'torch' || name === 'transformers');
 }
 

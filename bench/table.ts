@@ -99,7 +99,18 @@ function figuresLines(row: FiguresRow): string[][] {
 function curveLines(row: CurveRow): string[][] {
   return row.lines.map(({ name, points }) => {
     const text = points.map(({ x, y }) => `${x}: ${y < 10 ? y.toPrecision(2) : y.toFixed(0)}`).join(', ');
-    return [`${row.name}: ${name}`, String(row.threads), { toString: () => `${row.y.label}: ${text}` }.toString(), '', '', '', '', '', '', ''];
+    return [
+      `${row.name}: ${name}`,
+      String(row.threads),
+      { toString: () => `${row.y.label}: ${text}` }.toString(),
+      '',
+      '',
+      '',
+      '',
+      '',
+      '',
+      '',
+    ];
   });
 }
 

@@ -29,7 +29,8 @@ export async function openTraining<Row>(
   const engine = await Engine.load(model, { threads });
   const { micro_batch_tokens, max_length } = training;
   const batches: (readonly Row[])[] = [];
-  for (let round = 0; round < rounds; ++round) batches.push(await training.rows(round, shapes[training.model].vocab, engine));
+  for (let round = 0; round < rounds; ++round)
+    batches.push(await training.rows(round, shapes[training.model].vocab, engine));
   await engine.prepareTraining({ optimizer, activations: 'keep', micro_batch_tokens, max_length });
   const rowsOf = (round: number): readonly Row[] => {
     const rows = batches[round];

@@ -32,6 +32,13 @@ def peak_rss_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def gradient_norm(parameters):
+    """Of the last step; outside the clock, because the peer's step needs none."""
+    import torch
+
+    return torch.sqrt(sum(p.grad.double().square().sum() for p in parameters if p.grad is not None)).item()
+
+
 def serve(make):
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever libraries print is not an answer

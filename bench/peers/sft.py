@@ -13,7 +13,7 @@ class Sft(TrainingPeer):
             labels[i, : len(row["prompt_ids"])] = -100
         return ids, labels
 
-    def tokens(self, batch):
+    def tokens(self, batch, loss):
         return batch[0].numel()
 
     def loss(self, batch):

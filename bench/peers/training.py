@@ -1,23 +1,32 @@
-"""What the training peers share: transformers' model in fp32 as it loads, eager mode, its default (sdpa) attention, torch's fused AdamW."""
+"""What the training peers share: transformers' model in fp32, its default (sdpa) attention, torch's fused AdamW. With
+compile: true the model is torch.compile's, which warm-up steps pay for.
+"""
 import torch
+from peer import gradient_norm
 from transformers import AutoModelForCausalLM
 
 
+def fused_adamw(parameters, settings):
+    return torch.optim.AdamW(
+        parameters,
+        lr=settings["learning_rate"],
+        betas=tuple(settings["betas"]),
+        eps=settings["eps"],
+        weight_decay=settings["weight_decay"],
+        fused=True,
+    )
+
+
 class TrainingPeer:
-    def __init__(self, model, threads, training):
+    def __init__(self, model, threads, settings):
         torch.set_num_threads(threads)
+        self.settings = settings
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self.model.train()
         self.parameters = list(self.model.parameters())
-        self.training = training
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=training["learning_rate"],
-            betas=tuple(training["betas"]),
-            eps=training["eps"],
-            weight_decay=training["weight_decay"],
-            fused=True,
-        )
+        self.optimizer = fused_adamw(self.parameters, settings)
+        if settings.get("compile"):
+            self.model = torch.compile(self.model)
 
     def step(self, batch):
         self.optimizer.zero_grad(set_to_none=True)
@@ -25,3 +34,6 @@ class TrainingPeer:
         loss.backward()
         self.optimizer.step()
         return loss.item()
+
+    def checks(self, batch, loss):
+        return {"loss": loss, "grad_norm": gradient_norm(self.parameters)}
