@@ -1,6 +1,6 @@
-// The machine's limits, the best of a few short runs on all threads at once. `peak avx2|avx512 THREADS`: GFLOP/s of fp32
-// multiply-adds; `peak bf16 THREADS`: of bf16 dot products summed in fp32; `peak read THREADS`: GB/s read from memory.
-// 12 independent chains hide the latency of the multiply-adds. Exit code 2: this machine lacks it.
+// The machine's limits, the best of a few short runs on all threads at once. `peak avx2|avx512 THREADS`: GFLOP/s of
+// fp32 multiply-adds; `peak bf16 THREADS`: of bf16 dot products summed in fp32; `peak read THREADS`: GB/s read from
+// memory. 12 independent chains hide the latency of the multiply-adds. Exit code 2: this machine lacks it.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -79,7 +79,8 @@ double read_all(size_t thread) {
   return 8.0 * static_cast<double>(quarter * 4);
 }
 
-/// FLOP (bytes, when reading) of one run. Portable code has no multiply-add of its own to measure: its peak is not known.
+/// FLOP (bytes, when reading) of one run. Portable code has no multiply-add of its own to measure: its peak is not
+/// known.
 double work(const std::string& mode, size_t thread) {
   if (mode == "read") return read_all(thread);
 #if defined(__x86_64__)

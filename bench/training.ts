@@ -6,7 +6,13 @@ import type { Answer, OpenOptions, Ours, Work } from './case.js';
 import { type ModelName, type Span, shapes, trainingFlops } from './model.js';
 
 /** The same optimiser on both sides; no clipping. */
-const optimizer = { name: 'adamw', learning_rate: 1e-5, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 } as const;
+export const optimizer = {
+  name: 'adamw',
+  learning_rate: 1e-5,
+  betas: [0.9, 0.999],
+  eps: 1e-8,
+  weight_decay: 0.01,
+} as const;
 
 export interface TrainingCase<Row> {
   model: ModelName;

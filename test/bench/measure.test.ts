@@ -1,22 +1,11 @@
 // A ratio is the median of the rounds' own, and exists only where both sides computed the same.
 
 import assert from 'node:assert/strict';
-import type { Answer, Ours } from '../../bench/case.js';
-import { check, measure, type Round, spread, summary } from '../../bench/measure.js';
+import { check } from '../../bench/check.js';
+import { measure } from '../../bench/measure.js';
+import { spread, summary } from '../../bench/summary.js';
 import { suite } from '../support/suite.js';
-
-function answer(seconds: number, loss = 2, grad_norm = 5): Answer {
-  return { seconds, cpu_seconds: seconds, checks: { loss, grad_norm }, tokens: 100 };
-}
-
-function round(ours: Answer, peer: Answer): Round {
-  return {
-    work: { tokens: 80, flops: 1e9 },
-    ours: { ...ours, foreign: 0 },
-    peer: { ...peer, foreign: 0.5 },
-    peak: 10,
-  };
-}
+import { answer, ours, round, side, tolerances } from './fakes.js';
 
 suite('bench: ratios', (test) => {
   test('spread is the median with its ends, of odd and even counts', () => {
@@ -26,49 +15,95 @@ suite('bench: ratios', (test) => {
   });
 
   test('the ratio is the median of ratios, not the ratio of medians', () => {
-    const rounds = [round(answer(1), answer(2)), round(answer(10), answer(30)), round(answer(2), answer(8))];
-    const found = summary(rounds, true);
-    assert.deepEqual(found.ratio, { median: 3, min: 2, max: 4 });
+    const found = summary([round(1, 2, 0.5), round(10, 30, 0.5), round(2, 8)], ['torch']);
+    assert.deepEqual(found.peers.torch?.ratio, { median: 3, min: 2, max: 4 });
     assert.deepEqual(found.ours_ms, { median: 2000, min: 1000, max: 10000 });
     assert.deepEqual(found.tokens_per_second, { median: 40, min: 8, max: 80 });
     assert.deepEqual(found.share_of_peak, { median: 0.05, min: 0.01, max: 0.1 });
-    assert.equal(found.peer_tokens_ratio?.median, 1.25);
-    assert.equal(found.busy_rounds, 3);
+    assert.equal(found.peers.torch?.tokens_ratio?.median, 1.25);
+    assert.equal(found.busy_rounds, 2);
   });
 
   test('no agreement, no ratio', () => {
-    const found = summary([round(answer(1), answer(2))], false);
-    assert.equal(found.ratio, undefined);
-    assert.equal(found.cpu_ratio, undefined);
-    assert.notEqual(found.peer_ms, undefined);
+    const found = summary([round(1, 2)], []);
+    assert.equal(found.peers.torch?.ratio, undefined);
+    assert.equal(found.peers.torch?.cpu_ratio, undefined);
+    assert.notEqual(found.peers.torch?.ms, undefined);
   });
 
-  test('loss to 1e-4 and gradient norm to 1e-3, in every round; NaN never agrees', () => {
+  test('each key to its tolerance, in every round, lists number by number; NaN and other lengths never agree', () => {
     const same = [answer(1), answer(1)] as const;
-    assert.equal(check([same, same]).agrees, true);
-    assert.equal(check([same, [answer(1, 2.0003), answer(1)]]).agrees, false);
-    assert.equal(check([same, [answer(1, 2, 5.006), answer(1)]]).agrees, false);
-    assert.equal(check([[answer(1, Number.NaN), answer(1)], same]).agrees, false);
-    assert.equal(check([]).agrees, false);
+    const of = (pairs: Parameters<typeof check>[0]) => check(pairs, tolerances).agrees;
+    assert.equal(of([same, same]), true);
+    assert.equal(of([same, [answer(1, 2.0003), answer(1)]]), false);
+    assert.equal(of([same, [answer(1, 2, 5.006), answer(1)]]), false);
+    assert.equal(of([[answer(1, Number.NaN), answer(1)], same]), false);
+    assert.equal(of([]), false);
+    const lists = (a: number[], b: number[]) =>
+      check([[{ checks: { logprobs: a } }, { checks: { logprobs: b } }]], { logprobs: 1e-4, loss: 1e-4 });
+    assert.equal(lists([1, -50], [1, -50.004]).agrees, true);
+    assert.equal(lists([1, -50], [1, -50.006]).agrees, false);
+    assert.deepEqual(lists([1], [1, 2]), { differences: { logprobs: null }, agrees: false });
+    assert.equal(lists([], []).agrees, false);
   });
 
-  test('rounds alternate and warm-up rounds are not counted; without a peer there is no ratio', async () => {
-    const asked: number[] = [];
-    const ours: Ours = {
-      peerLoad: { model: '', threads: 1, training: {} },
-      peerRows: () => [],
-      work: () => ({ tokens: 80, flops: 1e9 }),
-      run: async (at) => {
-        asked.push(at);
-        return answer(1);
-      },
-      [Symbol.asyncDispose]: async () => {},
-    };
-    const { check: none, rounds } = await measure(ours, undefined, 3, async () => 10);
-    assert.deepEqual(asked, [0, 1, 2, 3, 4]);
+  test('a peer that answers no key has no ratio', () => {
+    assert.equal(check([[answer(1), { checks: { other: 1 } }]], tolerances).agrees, false);
+    assert.equal(
+      check(
+        [
+          [answer(1), answer(1)],
+          [answer(1), { checks: { loss: 2 } }],
+        ],
+        tolerances,
+      ).agrees,
+      false,
+    );
+  });
+
+  test('sides are interleaved A B C, C B A; warm-up rounds are checked and not counted', async () => {
+    const log: string[] = [];
+    const b = side('b', log, () => answer(2));
+    const c = side('c', log, (at) => answer(3, at === 1 ? 7 : 2));
+    const { rounds, checks, missing } = await measure(ours(log), [b, c], {
+      rounds: 3,
+      tolerances,
+      limits: async () => ({ gflops: 10 }),
+    });
+    assert.deepEqual(log.slice(0, 6), ['ours 0', 'b 0', 'c 0', 'c 1', 'b 1', 'ours 1']);
+    assert.equal(log.length, 15);
     assert.equal(rounds.length, 3);
-    assert.equal(none, undefined);
-    assert.equal(summary(rounds, false).ratio, undefined);
-    assert.equal(summary(rounds, false).share_of_peak?.median, 0.1);
+    assert.equal(checks.b?.agrees, true);
+    assert.equal(checks.c?.agrees, false);
+    assert.deepEqual(missing, {});
+    assert.equal(summary(rounds, ['b']).peers.b?.ratio?.median, 2);
+    assert.equal(summary(rounds, ['b']).share_of_peak?.median, 0.1);
+  });
+
+  test('without a peer there is no ratio', async () => {
+    const { rounds, checks } = await measure(ours(), [], { rounds: 3, tolerances });
+    assert.equal(rounds.length, 3);
+    assert.deepEqual(checks, {});
+    assert.deepEqual(summary(rounds, []).peers, {});
+  });
+
+  test('a peer that fails or is slow is left out, and the rest go on', async () => {
+    const failing = side('failing', [], (at) => {
+      if (at === 2) throw new Error('out of memory');
+      return answer(1);
+    });
+    const slow = side('slow', [], () => answer(6));
+    const options = { rounds: 3, tolerances, drop_slow: true };
+    const { rounds, missing } = await measure(ours(), [failing, slow], options);
+    assert.equal(rounds.length, 3);
+    assert.equal(missing.failing, 'out of memory');
+    assert.match(missing.slow ?? '', /^6\.0 s a step/);
+    const kept = await measure(ours(), [slow], { rounds: 3, tolerances });
+    assert.deepEqual(kept.missing, {});
+  });
+
+  test('rounds stop at the budget, not below three', async () => {
+    const { rounds } = await measure(ours(), [], { rounds: 7, tolerances, budget_seconds: 0 });
+    assert.equal(rounds.length, 3);
   });
 });
