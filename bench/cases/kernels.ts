@@ -8,7 +8,7 @@ import { type ModelName, shapes } from '../model.js';
 const ROWS = 2048;
 const TARGETS = 1024;
 
-const peers: readonly PeerSpec[] = [{ name: 'torch', runtime: 'python', script: 'kernels.py', settings: {} }];
+const peers: readonly PeerSpec[] = [{ name: 'torch', runtime: 'python', script: 'torch_kernels.py', settings: {} }];
 
 function kernelCase(group: string, name: string, about: string, kernel: Kernel, more: Partial<Case> = {}): Case {
   return {

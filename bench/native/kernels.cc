@@ -1,6 +1,6 @@
 // One kernel of the engine, kept warm: `gleaner_kernels THREADS ISA KIND SIZES… REPEATS`, then one line of JSON on
 // stdout for each line on stdin. Kinds: forward|dx|dweight ROWS IN OUT; attention BATCH TOKENS HEADS HEAD_DIM;
-// head|head_split ROWS HIDDEN VOCAB. Inputs come from value() below, which bench/peers/kernels.py has too; samples of
+// head|head_split ROWS HIDDEN VOCAB. Inputs come from value() below, which bench/peers/torch_kernels.py has too; samples of
 // the results are what both sides compare.
 #include <algorithm>
 #include <chrono>
