@@ -29,6 +29,8 @@ export interface MeasureOptions {
   tolerances: Readonly<Record<string, number>>;
   limits?: (() => Promise<Limits>) | undefined;
   budget_seconds?: number;
+  /** Default: WARM_UP. */
+  warm_up?: number;
   /** Drop peers that take seconds a step. */
   drop_slow?: boolean;
 }
@@ -43,14 +45,14 @@ export interface Measured {
 export async function measure(
   ours: Ours,
   peers: readonly { name: string; side: Side }[],
-  { rounds, tolerances, limits, budget_seconds = 75, drop_slow = false }: MeasureOptions,
+  { rounds, tolerances, limits, budget_seconds = 75, warm_up = WARM_UP, drop_slow = false }: MeasureOptions,
 ): Promise<Measured> {
   const measured: Round[] = [];
   const answers = new Map<string, [Answer, Answer][]>();
   const missing: Record<string, string> = {};
   const start = performance.now();
   const seconds = () => (performance.now() - start) / 1e3;
-  let warmUp = WARM_UP;
+  let warmUp = warm_up;
   for (let round = 0; measured.length < rounds; ++round) {
     const others: Record<string, Timed> = {};
     const runPeers = async (order: typeof peers) => {

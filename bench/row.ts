@@ -88,6 +88,8 @@ async function runRounds(
     tolerances: one.tolerances,
     limits: limits && (what.flops || what.bytes ? () => limits(what, threads) : undefined),
     ...(one.budget_seconds === undefined ? {} : { budget_seconds: one.budget_seconds }),
+    // A quick run checks that sides agree; its times are not for keeping.
+    ...(open.quick ? { warm_up: 1 } : {}),
     drop_slow: threads < most_threads,
   });
   Object.assign(missing, measured.missing);

@@ -46,7 +46,7 @@ const gemm: readonly Case[] = (['70m', '160m'] as const).flatMap((model) =>
         {
           tolerances: { samples: 1e-5 },
           goals: { share_of_peak: 0.88 },
-          quick: model === '70m' && name === 'mlp-up',
+          quick: model === '70m' && name === 'mlp-up' && kind === 'dweight',
           budget_seconds: 30,
         },
       ),

@@ -23,7 +23,6 @@ export const memory: FiguresCase = {
   name: 'memory-sft-14m',
   group: 'memory',
   about: 'most memory of a fresh process through three SFT steps, 14m, 8 × 256 tokens',
-  threads: [1, 2],
   quick: true,
   measure: async ({ threads, folder, python, model: modelFolder }) => {
     const model = await modelFolder('14m');
@@ -41,8 +40,12 @@ export const memory: FiguresCase = {
     const engine = existsSync(compiled) ? compiled : join(root, 'src/engine/engine.ts');
     const limits = { micro_batch_tokens: 2048, max_length: 256 };
     await writeFile(request, JSON.stringify({ engine, model, threads, optimizer, steps, ...limits }));
-    const child = fileURLToPath(new URL('../memory_child.ts', import.meta.url));
-    const { stdout } = await run(process.execPath, ['--import', 'tsx', child, request]);
+    const child = fileURLToPath(new URL('../memory_child.mjs', import.meta.url));
+    const { stdout } = await run(process.execPath, [
+      ...(existsSync(compiled) ? [] : ['--import', 'tsx']),
+      child,
+      request,
+    ]);
     const ours = said.parse(JSON.parse(stdout));
     const peers: Record<string, number> = {};
     if (python !== undefined) {
@@ -65,7 +68,7 @@ export const size: FiguresCase = {
   name: 'installed-size',
   group: 'memory',
   about: 'bytes on disk of gleaner with its packages, and of the peers’ Python packages',
-  threads: [1],
+  threads: [2],
   quick: true,
   measure: async ({ python }) => {
     const lock = z

@@ -21,8 +21,8 @@ const PRECOMPUTED = 'TRL DPOTrainer, reference precomputed';
 const LEAN = 'lean torch';
 
 const peers: readonly PeerSpec[] = [
-  { name: DEFAULT, runtime: 'python', script: 'dpo.py', settings: { reference: 'model' } },
-  { name: PRECOMPUTED, runtime: 'python', script: 'dpo.py', settings: { reference: 'precomputed' }, quick: false },
+  { name: DEFAULT, runtime: 'python', script: 'dpo.py', settings: { reference: 'model' }, quick: false },
+  { name: PRECOMPUTED, runtime: 'python', script: 'dpo.py', settings: { reference: 'precomputed' } },
   { name: LEAN, runtime: 'python', script: 'lean.py', settings: {} },
 ];
 
