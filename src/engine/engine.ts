@@ -315,7 +315,10 @@ export class Engine implements Trainer {
 
   async resetOptimizer(): Promise<void> {
     await this.#gate.change(async () => {
-      if (this.#optimizerIsFresh) return; // a pass over all of its memory for nothing
+      if (this.#optimizerIsFresh) {
+        await this.memory(); // no pass over zeros; but a command that an engine which closes refuses
+        return;
+      }
       await this.#run(() => this.#native.resetOptimizer());
       this.#optimizerIsFresh = this.#training !== undefined;
     });
