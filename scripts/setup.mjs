@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { bundle } from './bundle.mjs';
 import { debianPackages } from './debian.mjs';
 import { ask, jobs, npmBin, root, run, SetupError, say } from './tools.mjs';
 
@@ -119,14 +120,11 @@ async function native({ tests }) {
 }
 
 async function dist() {
-  const wanted = digest(['src', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json']);
+  const wanted = digest(['src', 'scripts/bundle.mjs', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json']);
   if (stampOf('dist') === wanted && existsSync(join(root, 'dist'))) return;
-  say('gleaner set-up: compiling src to dist');
+  say('gleaner set-up: compiling and bundling src to dist');
   rmSync(join(root, 'dist'), { recursive: true, force: true });
-  const { code, output } = await run(process.execPath, [npmBin('typescript/bin/tsc'), '-p', 'tsconfig.build.json'], {
-    quiet: true,
-  });
-  if (code !== 0) throw new SetupError(`src does not compile:\n${output.trimEnd()}`);
+  await bundle();
   setStamp('dist', wanted);
 }
 

@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { Command, Option } from 'commander';
 import { GleanerError } from '../common/errors.js';
 import { version } from '../common/version.js';
-import { type ImportOptions, type ImportOutcome, importData } from '../data/import/import.js';
+import type { ImportOptions, ImportOutcome } from '../data/import/import.js';
 import type { HistogramSummary } from '../data/inspect/length_histogram.js';
 import { formatNames } from '../data/readers.js';
 import { readConfigOnly } from '../models/folder.js';
@@ -65,6 +65,7 @@ async function run(sources: string[], options: Arguments, signal: AbortSignal): 
       '--max-prompt-length without --max-length cuts nothing',
       'Give --max-length as well, or leave both out: training cuts rows by the recipe.',
     );
+  const { importData } = await import('../data/import/import.js');
   const progress = new Progress();
   const started = { at: 0 };
   let outcome: ImportOutcome;

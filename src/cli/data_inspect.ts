@@ -3,18 +3,10 @@
 import { Command, Option } from 'commander';
 import { GleanerError } from '../common/errors.js';
 import type { ImportOrigin, ImportResult } from '../data/import/metadata.js';
-import {
-  type EosRule,
-  type Inspection,
-  type InspectOptions,
-  inspectData,
-  type ShownRow,
-  type ShownToken,
-} from '../data/inspect/inspect.js';
+import type { EosRule, Inspection, InspectOptions, ShownRow, ShownToken } from '../data/inspect/inspect.js';
 import type { HistogramSummary } from '../data/inspect/length_histogram.js';
 import type { RepeatCounts, Repeats } from '../data/inspect/repeats.js';
 import { formatNames } from '../data/readers.js';
-import { importOf } from '../data/stream/token_file.js';
 import { Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { prepareModel } from '../recipe/prepare.js';
 import { integer } from './options.js';
@@ -71,6 +63,7 @@ async function inspect(sources: string[], options: Arguments, signal: AbortSigna
   const progress = new Progress();
   let found: Inspection;
   try {
+    const { inspectData } = await import('../data/inspect/inspect.js');
     found = await inspectData({
       sources,
       eval: options.eval,
@@ -102,6 +95,7 @@ async function vocabulary(
   }
   if (folder === undefined) {
     // Rows of ids can be looked at without. Which id is EOS, an import says; of other files no id is.
+    const { importOf } = await import('../data/stream/token_file.js');
     const imported = await importOf(sources[0] ?? '');
     return { tokenizer: undefined, eos_token_id: imported?.settings.eos_token_id ?? 2 ** 31 - 1, vocab: 2 ** 31 };
   }

@@ -5,7 +5,7 @@ import { GleanerError } from '../common/errors.js';
 import { readRows } from '../data/readers.js';
 import type { Row } from '../data/rows.js';
 import { RowsFile } from '../output/rows_file.js';
-import { type GeneratedText, loadModel } from '../recipe/language_model.js';
+import type { GeneratedText } from '../recipe/language_model.js';
 import { eachRow, integer, type ModelArguments, needRows, number, withModelOptions } from './options.js';
 import { Progress, print, printJson, printPart, say } from './terminal.js';
 
@@ -70,6 +70,7 @@ async function generate(options: Arguments, signal: AbortSignal): Promise<void> 
   if (options.stop.includes(''))
     throw new GleanerError('ERR_GLEANER_USAGE', '--stop is empty', 'Give the text that ends an answer.');
   const { model: path, tokenizer, template, threads, json } = options;
+  const { loadModel } = await import('../recipe/language_model.js');
   await using model = await loadModel(path, { tokenizer, template, threads });
   const streams = options.prompt !== undefined && options.num === 1 && !json && options.out === undefined;
   const progress = new Progress(options.out === undefined); // rows on stdout are progress enough

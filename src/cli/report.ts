@@ -6,7 +6,6 @@ import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
 import { GleanerError } from '../common/errors.js';
 import { RunFolder } from '../output/folder.js';
-import { writeReport } from '../report/report.js';
 import { print, printJson } from './terminal.js';
 
 interface Arguments {
@@ -36,6 +35,7 @@ async function report(folders: readonly string[], { out, json }: Arguments): Pro
   const path =
     out ?? (folders.length === 1 && only !== undefined ? new RunFolder(only).report : join('.', 'report.html'));
   if (out === undefined) await requireOwn(path);
+  const { writeReport } = await import('../report/report.js');
   const runs = await writeReport(folders, path);
   if (json) printJson({ out: path, runs });
   else print(`${path}\nopen it in a browser: ${pathToFileURL(path).href}`);

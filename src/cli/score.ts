@@ -3,7 +3,7 @@
 import { Command } from 'commander';
 import { readRows } from '../data/readers.js';
 import { RowsFile } from '../output/rows_file.js';
-import { loadModel, type ScoredText } from '../recipe/language_model.js';
+import type { ScoredText } from '../recipe/language_model.js';
 import { eachRow, integer, type ModelArguments, needRows, withModelOptions } from './options.js';
 import { Progress, printJson, say } from './terminal.js';
 
@@ -33,6 +33,7 @@ async function score(
   { model: path, tokenizer, template, threads, json, data, out, limit }: Arguments,
   signal: AbortSignal,
 ): Promise<void> {
+  const { loadModel } = await import('../recipe/language_model.js');
   await using model = await loadModel(path, { tokenizer, template, threads });
   await using file = out === undefined ? undefined : await RowsFile.create(out);
   const all: ScoredText[] = [];

@@ -10,7 +10,6 @@ import { readRecipe, recipeText } from '../recipe/read.js';
 import { run } from '../recipe/run.js';
 import type { Answer, RunResult } from '../recipe/run_options.js';
 import type { Recipe } from '../recipe/schema.js';
-import { writeReport } from '../report/report.js';
 import { describePlan, oneLine } from './plan_text.js';
 import { list, Progress, print, printJson, say, table } from './terminal.js';
 
@@ -112,6 +111,7 @@ async function report(
 ): Promise<string | undefined> {
   const { report: page } = new RunFolder(output);
   try {
+    const { writeReport } = await import('../report/report.js');
     await writeReport([output], page, { state });
     return page;
   } catch (error) {

@@ -2,8 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { packageFile } from './package_file.js';
 
 export function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const text = readFileSync(packageFile('package.json'), 'utf8');
   return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
 }

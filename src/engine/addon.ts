@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { GleanerError } from '../common/errors.js';
+import { packageFile } from '../common/package_file.js';
 import type { DecoderSpec } from '../models/spec.js';
 import type { FinishReason, MemoryPlan } from './types.js';
 
@@ -179,8 +180,7 @@ let loaded: Addon | undefined;
 /** Throws ERR_GLEANER_BUILD when the addon has not been built, or does not fit this machine. */
 export function addon(): Addon {
   if (loaded) return loaded;
-  // From src/engine as from dist/engine, the build folder lies two levels up.
-  const path = process.env.GLEANER_ADDON ?? fileURLToPath(new URL('../../build/Release/gleaner.node', import.meta.url));
+  const path = process.env.GLEANER_ADDON ?? fileURLToPath(packageFile('build/Release/gleaner.node'));
   if (!existsSync(path))
     throw new GleanerError(
       'ERR_GLEANER_BUILD',

@@ -1,7 +1,7 @@
 // Event files of TensorBoard: TFRecords (length, its checksum, data, its checksum), each an Event message with a record's numbers as scalars
 // under the names that metrics.jsonl has. Written without a buffer, so that TensorBoard sees a step when it is done and a killed run loses none.
 
-import { constants } from 'node:fs';
+import { constants, writeSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PbfWriter } from 'pbf';
@@ -69,8 +69,7 @@ export class EventFile implements AsyncDisposable {
   async #write(event: Uint8Array): Promise<void> {
     const record = framed(event);
     for (let done = 0; done < record.length; ) {
-      const { bytesWritten } = await this.file.write(record, done, record.length - done, this.#bytes + done);
-      done += bytesWritten;
+      done += writeSync(this.file.fd, record, done, record.length - done, this.#bytes + done);
     }
     this.#bytes += record.length;
   }

@@ -1,12 +1,15 @@
 // From a recipe to what a run stands on: the model's description, the tokenizer, the demonstrations as ids.
 
 import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { GleanerError } from '../common/errors.js';
 import type { Log } from '../common/log.js';
+import { firstBytes } from '../data/chunks.js';
 import { tokenizerOrigin } from '../data/import/origin.js';
+import { arrow } from '../data/readers/arrow.js';
 import { readRows } from '../data/readers.js';
 import { MemoryRows, type TokenSource } from '../data/stream/row_source.js';
-import { isTokenFile, openTokenSource, type TokenFiles } from '../data/stream/token_file.js';
+import type { TokenFiles } from '../data/stream/token_file.js';
 import { RowTokenizer, type TokenizeCounts, type TokenizeSettings } from '../data/tokenize.js';
 import { Tokenizer } from '../data/tokenizer/tokenizer.js';
 import type { TokenRow } from '../engine/types.js';
@@ -108,6 +111,16 @@ interface Demonstrations {
   close(): Promise<void>;
 }
 
+/** Arrow's code is loaded where a path may be Arrow. */
+async function isTokenFile(path: string): Promise<boolean> {
+  try {
+    const maybe = (await stat(path)).isDirectory() || arrow.begins(await firstBytes(path, 8));
+    return maybe && (await (await import('../data/stream/token_file.js')).isTokenFile(path));
+  } catch {
+    return false; // whoever reads it says what is wrong
+  }
+}
+
 /** All of them or none: an order goes through files of one kind. */
 async function areTokenFiles(paths: readonly string[]): Promise<boolean> {
   const found = await Promise.all(paths.map(isTokenFile));
@@ -135,6 +148,7 @@ async function streamed(
     );
   }
   const settings = settingsOf(recipe, model);
+  const { openTokenSource } = await import('../data/stream/token_file.js');
   const rows = await openTokenSource(paths, {
     ...settings,
     bos_token_id: model.tokenizer?.bos_token_id,

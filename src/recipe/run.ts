@@ -19,7 +19,6 @@ import {
 } from '../output/folder.js';
 import { Lock } from '../output/lock.js';
 import { MetricsFile, readMetrics } from '../output/metrics.js';
-import { RoundFiles } from '../output/round_store.js';
 import { EventFile } from '../output/tensorboard.js';
 import { modelFingerprint } from './fingerprint.js';
 import { monitored } from './monitored.js';
@@ -103,7 +102,10 @@ export async function run(input: RecipeInput | Recipe, options: RunOptions = {})
   const key = createHash('sha256')
     .update(JSON.stringify([keyOf(recipe), standsOn, version()]))
     .digest('hex');
-  await using rounds = new RunRounds(new RoundFiles(folder, key), output);
+  await using rounds = new RunRounds(
+    async () => new (await import('../output/round_store.js')).RoundFiles(folder, key),
+    output,
+  );
   const { reward } = options;
   const context: Context = {
     engine: monitored(engine, {

@@ -15,7 +15,6 @@ import type { Generation, Metrics, RunOutput } from '../methods/method.js';
 import { type RunState, startOfRun } from '../methods/state.js';
 import { type CheckpointFolder, Checkpoints, linkOrCopy } from '../output/checkpoint.js';
 import type { RunFolder } from '../output/folder.js';
-import { writeGenerations } from '../output/generations.js';
 import type { MetricsFile } from '../output/metrics.js';
 import type { EventFile } from '../output/tensorboard.js';
 import type { PreparedModel } from './prepare.js';
@@ -135,6 +134,7 @@ export class Output implements RunOutput {
 
   async samples(step: number, rows: readonly Generation[]): Promise<void> {
     const withText = rows.map((row) => this.withText(row));
+    const { writeGenerations } = await import('../output/generations.js');
     await writeGenerations(this.parts.folder.samples(step), withText);
     this.parts.options.onSamples?.(step, withText);
   }

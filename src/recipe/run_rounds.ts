@@ -12,13 +12,14 @@ export class RunRounds implements RoundStore, AsyncDisposable {
   readonly #open: { close(): Promise<void> }[] = [];
 
   constructor(
-    private readonly files: RoundFiles,
+    /** Loaded by a method that has rounds. */
+    private readonly files: () => Promise<RoundFiles>,
     private readonly output: Output,
   ) {}
 
   async generations(round: number, total: number): Promise<RoundRows<Generation>> {
     await this.#closeAll(); // nothing of an earlier round is read any more
-    const file = this.#watch(await this.files.generations(round));
+    const file = this.#watch(await (await this.files()).generations(round));
     const place = { kept: file.length, total };
     this.sampling = place;
     return {
@@ -35,12 +36,12 @@ export class RunRounds implements RoundStore, AsyncDisposable {
   }
 
   async pairs(round: number): Promise<RoundRows<RoundPair>> {
-    const file = this.#watch(await this.files.pairs(round));
+    const file = this.#watch(await (await this.files()).pairs(round));
     return { length: 0, append: (group) => file.append(group), finish: async () => this.#keep(await file.finish()) };
   }
 
   async openPairs(round: number) {
-    return this.#keep(await this.files.openPairs(round));
+    return this.#keep(await (await this.files()).openPairs(round));
   }
 
   #watch<File extends { close(): Promise<void> }>(file: File): File {

@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { onDisk } from '../common/on_disk.js';
+import { packageFile } from '../common/package_file.js';
 import { writeWhole } from '../output/folder.js';
 import { type Chart, chartsOf, type Group } from './charts.js';
 import { Html, html, jsonScript } from './html.js';
@@ -185,7 +186,7 @@ async function readAssets(): Promise<Record<'style' | 'script' | 'uplot' | 'uplo
     return new Html(text.replace(/<\/(?=script|style)/gi, '<\\/').replace(/<!--/g, '<\\!--'));
   };
   // From src/ and from dist/ alike: the page's own files are shipped as they are.
-  const own = (name: string) => new URL(`../../src/report/page/${name}`, import.meta.url).href;
+  const own = (name: string) => packageFile(`src/report/page/${name}`).href;
   const [style, script, uplot, uplotStyle] = await Promise.all([
     read(own('page.css')),
     read(own('page.js')),

@@ -3,6 +3,7 @@
 
 import { Piscina } from 'piscina';
 import { GleanerError, isErrorCode } from '../../common/errors.js';
+import { packageFile } from '../../common/package_file.js';
 import { throwIfAborted } from '../aborted.js';
 import type { Message, Row } from '../rows.js';
 import type { TaskFailure, TokenizedTask, WorkerSetup } from './task.js';
@@ -25,7 +26,7 @@ export class TokenizePool implements AsyncDisposable {
   ) {
     const own = import.meta.url.endsWith('.ts');
     this.#pool = new Piscina({
-      filename: new URL(`./worker.${own ? 'ts' : 'js'}`, import.meta.url).href,
+      filename: packageFile(own ? 'src/data/import/worker.ts' : 'dist/data/import/worker.js').href,
       name: 'tokenize',
       workerData: setup,
       minThreads: workers,
