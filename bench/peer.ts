@@ -17,6 +17,9 @@ const stepped = z.object({
   tokens: z.number(),
 });
 
+/** The slowest answer is a first compiled step: minutes. A peer that hangs must not hold the whole run. */
+const ANSWER_TIMEOUT_MS = 15 * 60 * 1000;
+
 /** What measure() needs of one. */
 export interface Side extends AsyncDisposable {
   run(rows: unknown): Promise<Answer>;
@@ -93,7 +96,11 @@ export class Peer implements Side {
 
   async #ask(request: object): Promise<unknown> {
     this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
-    const { value, done } = await this.#lines.next();
+    const limit = setTimeout(() => {
+      this.#said += '\nno answer in 15 minutes';
+      this.#child.kill('SIGKILL');
+    }, ANSWER_TIMEOUT_MS);
+    const { value, done } = await this.#lines.next().finally(() => clearTimeout(limit));
     if (done === true) {
       await this.#closed;
       throw new Error(`the peer ended: ${this.#said.trim().split('\n').slice(-3).join(' | ') || 'it said nothing'}`);

@@ -18,8 +18,6 @@ const PYTHON_PACKAGES = [
   'lm_eval',
 ] as const;
 const TORCH = '2.13.0';
-/** Builds without CUDA: a tenth of the size. */
-const TORCH_INDEX = 'https://download.pytorch.org/whl/cpu';
 const NODE_PACKAGES = ['node-llama-cpp'] as const;
 
 function folder(): string {
@@ -47,9 +45,8 @@ export async function setUpPeers(say: (text: string) => void): Promise<boolean> 
   if (!existsSync(python) && !(await attempt('a Python environment', 'python3', ['-m', 'venv', join(home, 'python')])))
     return false;
   const pip = ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet'];
-  const torch =
-    (await attempt(`torch ${TORCH} (CPU)`, python, [...pip, `torch==${TORCH}`, '--index-url', TORCH_INDEX])) ||
-    (await attempt(`torch ${TORCH}`, python, [...pip, `torch==${TORCH}`]));
+  // A build without CUDA is a tenth of the size: PIP_EXTRA_INDEX_URL may name an index that has it.
+  const torch = await attempt(`torch ${TORCH}`, python, [...pip, `torch==${TORCH}`]);
   if (!torch) failed.push('torch');
   for (const one of PYTHON_PACKAGES)
     if (!(await attempt(one, python, [...pip, one]))) failed.push(one.replace(/==.*/, ''));
