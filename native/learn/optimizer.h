@@ -31,7 +31,11 @@ class Optimizer {
   void reset(Ops& ops);
   int64_t num_steps() const { return num_steps_; }
   void set_num_steps(int64_t steps) { num_steps_ = steps; }
-  std::vector<Tensor>& states() { return states_; }
+  /// May be written to.
+  std::vector<Tensor>& states() {
+    lent_ = true;
+    return states_;
+  }
   const std::string& name() const { return settings_.name; }
   /// torch's name of each block of state.
   std::vector<std::string> state_names() const;
@@ -43,6 +47,7 @@ class Optimizer {
 
  private:
   Buffer buffer_;
+  bool lent_ = false;  // states() was asked for: without a step, they may still not be zero
 };
 
 /// Blocks of state that an optimiser keeps; throws ERR_GLEANER_INTERNAL for an unknown name.

@@ -102,8 +102,6 @@ export class Engine implements Trainer {
   readonly #initialise: () => NativeJob<void>;
   #training: TrainingOptions | undefined;
   #updating = false;
-  /** Moments and step count are zero: nothing has stepped since they were allocated or set back. */
-  #optimizerIsFresh = false;
   readonly #gate = new Gate();
   #saving: Promise<unknown> = Promise.resolve();
 
@@ -187,7 +185,6 @@ export class Engine implements Trainer {
         ),
       );
       this.#training = options;
-      this.#optimizerIsFresh = true;
     });
   }
 
@@ -249,7 +246,6 @@ export class Engine implements Trainer {
     return this.#alone(async () => {
       const { trees, objective } = this.#prepare(batch);
       const batches = packTrees(trees, this.#budget());
-      this.#optimizerIsFresh = false;
       const result =
         objective === undefined && 'rows' in batch
           ? await customUpdate(this.#native, batches, batch, settings, step.signal)
@@ -314,14 +310,7 @@ export class Engine implements Trainer {
   }
 
   async resetOptimizer(): Promise<void> {
-    await this.#gate.change(async () => {
-      if (this.#optimizerIsFresh) {
-        await this.memory(); // no pass over zeros; but a command that an engine which closes refuses
-        return;
-      }
-      await this.#run(() => this.#native.resetOptimizer());
-      this.#optimizerIsFresh = this.#training !== undefined;
-    });
+    await this.#gate.change(() => this.#run(() => this.#native.resetOptimizer()));
   }
 
   async withInitialWeights<T>(work: () => Promise<T>): Promise<T> {
@@ -389,7 +378,6 @@ export class Engine implements Trainer {
   async loadTrainingState(path: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     await this.#gate.change(async () => {
       const state = await this.#run(() => this.#native.trainingState());
-      this.#optimizerIsFresh = false;
       await this.#loadState(await trainingStateToLoad(path, this.description, state), signal);
     }, signal);
   }

@@ -31,8 +31,10 @@ Optimizer::Optimizer(OptimizerSettings settings, Memory& memory, int64_t block_f
 }
 
 void Optimizer::reset(Ops& ops) {
+  if (num_steps_ == 0 && !lent_) return;  // zeros whose pages nothing has touched: writing them would make each fault
   for (const Tensor& state : states_) ops.fill(state, 0);
   num_steps_ = 0;
+  lent_ = false;
 }
 
 std::vector<std::string> Optimizer::state_names() const { return entry(settings_.name).states; }
