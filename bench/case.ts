@@ -67,7 +67,7 @@ export interface OpenOptions {
   model(name: ModelName): Promise<string>;
 }
 
-/** What issue readers are promised; a figure below it is printed as missed, never hidden. */
+/** What the engine is meant to reach; a figure below it is printed as missed, never hidden. */
 export interface Goals {
   /** By peer's name: peer's time over ours. */
   ratio?: Readonly<Record<string, number>>;

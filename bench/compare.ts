@@ -3,8 +3,17 @@
 import Table from 'cli-table3';
 import type { Round } from './measure.js';
 import type { Report, RoundsRow } from './results.js';
-import { isBusy, ratioTo, shareOfBandwidth, shareOfPeak, spread, tokensPerSecond, valuesOf } from './summary.js';
-import { ratio, summaryOf } from './table.js';
+import {
+  isBusy,
+  ratioTo,
+  shareOfBandwidth,
+  shareOfPeak,
+  spread,
+  summaryOf,
+  tokensPerSecond,
+  valuesOf,
+} from './summary.js';
+import { ratio } from './table.js';
 
 /** A change below this is never called one. */
 const SMALL = 0.03;

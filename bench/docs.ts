@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Bar, barPlot, linePlot } from './plot.js';
 import { type CurveRow, type FiguresRow, type Report, ResultsError, type RoundsRow } from './results.js';
-import { amount, limit, ratio, said, summaryOf } from './table.js';
+import { summaryOf } from './summary.js';
+import { amount, limit, ratio, said } from './table.js';
 
 const page = fileURLToPath(new URL('../docs/performance.md', import.meta.url));
 

@@ -144,8 +144,12 @@ function layerWeights({ hidden, heads, kv_heads, head_dim, intermediate, mlp }: 
   return 2 * hidden * head_dim * (heads + kv_heads) + (mlp === 'swiglu' ? 3 : 2) * hidden * intermediate;
 }
 
-/** What one decoding pass must read, whatever its batch: every layer's weights and the head, fp32; `cached` keys and values besides. */
-export function decodeBytes(spec: DecoderSpec, cached: number): number {
-  const { hidden, layers, vocab, kv_heads, head_dim } = spec;
-  return 4 * (layers * layerWeights(spec) + hidden * vocab + 2 * layers * kv_heads * head_dim * cached);
+/** The weights that one decoding pass must read, whatever its batch: every layer's and the head's, fp32. */
+export function passBytes(spec: DecoderSpec): number {
+  return 4 * (spec.layers * layerWeights(spec) + spec.hidden * spec.vocab);
+}
+
+/** Keys and values of `positions`, fp32. */
+export function cacheBytes({ layers, kv_heads, head_dim }: DecoderSpec, positions: number): number {
+  return 4 * 2 * layers * kv_heads * head_dim * positions;
 }

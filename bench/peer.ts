@@ -1,11 +1,10 @@
 // A peer: one process that lives through a case's rounds and answers JSON lines. Nothing of ours runs in its clock, and it sleeps on the pipe
 // while others work.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { Answer, PeerLoad, PeerSpec } from './case.js';
+import { LineProcess } from './line_process.js';
 
 const failure = z.object({ error: z.string() });
 const loaded = z.object({ versions: z.record(z.string(), z.string()) });
@@ -17,45 +16,22 @@ const stepped = z.object({
   tokens: z.number(),
 });
 
-/** The slowest answer is a first compiled step: minutes. A peer that hangs must not hold the whole run. */
-const ANSWER_TIMEOUT_MS = 15 * 60 * 1000;
-
 /** What measure() needs of one. */
 export interface Side extends AsyncDisposable {
   run(rows: unknown): Promise<Answer>;
 }
 
 export class Peer implements Side {
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-  readonly #closed: Promise<void>;
-  #said = '';
+  readonly #process: LineProcess;
 
   private constructor(command: string, args: readonly string[], threads: number) {
-    const child = spawn(command, args, {
-      env: {
-        ...process.env,
-        OMP_NUM_THREADS: String(threads),
-        // No spinning at barriers: as fast on a quiet machine, twice as fast on a busy one.
-        OMP_WAIT_POLICY: 'passive',
-        HF_HUB_OFFLINE: '1',
-        TOKENIZERS_PARALLELISM: 'false',
-      },
-      stdio: ['pipe', 'pipe', 'pipe'],
+    this.#process = new LineProcess('the peer', command, args, {
+      OMP_NUM_THREADS: String(threads),
+      // No spinning at barriers: as fast on a quiet machine, twice as fast on a busy one.
+      OMP_WAIT_POLICY: 'passive',
+      HF_HUB_OFFLINE: '1',
+      TOKENIZERS_PARALLELISM: 'false',
     });
-    this.#child = child;
-    this.#closed = new Promise((resolve) => {
-      child.once('close', resolve);
-      child.once('error', (error) => {
-        this.#said = error.message;
-        resolve();
-      });
-    });
-    child.stdin.on('error', () => {}); // a peer that died is noticed where its answer is missing
-    child.stderr.on('data', (chunk: Buffer) => {
-      this.#said = (this.#said + chunk.toString()).slice(-2000);
-    });
-    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   }
 
   /** Starts and loads; versions is what the peer says of itself. Throws when it cannot. */
@@ -89,23 +65,12 @@ export class Peer implements Side {
     return memory.parse(await this.#ask({ do: 'memory' })).peak_rss_bytes;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.stdin?.end();
-    await this.#closed;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#process[Symbol.asyncDispose]();
   }
 
   async #ask(request: object): Promise<unknown> {
-    this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
-    const limit = setTimeout(() => {
-      this.#said += '\nno answer in 15 minutes';
-      this.#child.kill('SIGKILL');
-    }, ANSWER_TIMEOUT_MS);
-    const { value, done } = await this.#lines.next().finally(() => clearTimeout(limit));
-    if (done === true) {
-      await this.#closed;
-      throw new Error(`the peer ended: ${this.#said.trim().split('\n').slice(-3).join(' | ') || 'it said nothing'}`);
-    }
-    const answer: unknown = JSON.parse(value);
+    const answer = await this.#process.ask(JSON.stringify(request));
     const { data } = failure.safeParse(answer);
     if (data) throw new Error(`the peer failed: ${data.error}`);
     return answer;

@@ -9,7 +9,7 @@ import { measure, WARM_UP } from './measure.js';
 import { writeModel } from './model.js';
 import { Peer } from './peer.js';
 import type { RoundsRow, Row } from './results.js';
-import { summary } from './summary.js';
+import { summaryOf } from './summary.js';
 
 export interface RowSettings {
   python: string | undefined;
@@ -92,20 +92,10 @@ async function runRounds(
     ...(open.quick ? { warm_up: 1 } : {}),
     drop_slow: threads < most_threads,
   });
-  Object.assign(missing, measured.missing);
   const precision = one.precision ?? 'fp32';
-  const agreed = Object.entries(measured.checks).flatMap(([name, { agrees }]) =>
-    agrees && !(name in missing) ? [name] : [],
-  );
-  return {
-    precision,
-    goals: { ...one.goals, ...(one.goals?.ratio ? { ratio: { ...one.goals.ratio } } : {}) },
-    checks: measured.checks,
-    missing,
-    versions,
-    summary: summary(measured.rounds, agreed, precision),
-    rounds: measured.rounds,
-  };
+  const found = { ...measured, missing: { ...missing, ...measured.missing }, precision };
+  const goals = { ...one.goals, ...(one.goals?.ratio ? { ratio: { ...one.goals.ratio } } : {}) };
+  return { ...found, goals, versions, summary: summaryOf(found) };
 }
 
 /** Ends every peer that was started, however the row ends. */

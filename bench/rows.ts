@@ -32,3 +32,10 @@ export class Numbers {
     return Math.floor(Math.min(255, Math.max(32, Math.exp(Math.log(90) + 0.6 * this.normal()))));
   }
 }
+
+/** A round's rows, of those that were made before the clock runs. */
+export function ofRound<Rows>(made: readonly Rows[], round: number): Rows {
+  const rows = made[round];
+  if (rows === undefined) throw new RangeError(`round ${round} of ${made.length}`);
+  return rows;
+}

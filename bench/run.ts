@@ -31,10 +31,7 @@ function settingsOrUsage(args: readonly string[]): Settings | undefined {
 async function measureAll(given: Settings): Promise<Report> {
   const { isa, cpu } = engineInfo();
   const date = new Date().toISOString();
-  const installed = peersFolder();
-  const python = given.python ?? installed.python;
-  // Peers that run in node find their packages here.
-  process.env.GLEANER_BENCH_MODULES ??= installed.modules;
+  const python = given.python ?? peersFolder().python;
   const machine = { name: processorName(), cpu, cores: cpus().length, memory_bytes: totalmem(), isa };
   const report: Report = {
     date,

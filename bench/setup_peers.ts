@@ -27,7 +27,10 @@ function folder(): string {
 /** What an earlier --setup-peers left. modules: where node peers resolve their packages from. */
 export function peersFolder(): { python: string | undefined; modules: string } {
   const python = join(folder(), 'python', 'bin', 'python');
-  return { python: existsSync(python) ? python : undefined, modules: join(folder(), 'node') };
+  return {
+    python: existsSync(python) ? python : undefined,
+    modules: process.env.GLEANER_BENCH_MODULES ?? join(folder(), 'node'),
+  };
 }
 
 /** False when torch and transformers, without which there is no peer at all, are not there. */

@@ -1,6 +1,6 @@
 // What rounds say: a ratio is the median of the rounds' own ratios, with its smallest and largest.
 
-import type { Round } from './measure.js';
+import type { Measured, Round } from './measure.js';
 
 /** A round in which others used more of the machine than this is called busy. */
 const BUSY = 0.25;
@@ -99,4 +99,12 @@ export function summary(
     peers,
     busy_rounds: rounds.filter(isBusy).length,
   };
+}
+
+/** As the rounds themselves give it, whatever a file says. */
+export function summaryOf(row: Measured & { precision: 'fp32' | 'bf16' }): Summary {
+  const agreed = Object.entries(row.checks).flatMap(([name, { agrees }]) =>
+    agrees && !(name in row.missing) ? [name] : [],
+  );
+  return summary(row.rounds, agreed, row.precision);
 }

@@ -3,114 +3,88 @@
 import Table from 'cli-table3';
 import type { Check } from './check.js';
 import type { CurveRow, FiguresRow, RoundsRow, Row } from './results.js';
-import { type Spread, type Summary, summary } from './summary.js';
+import { type Spread, type Summary, summaryOf } from './summary.js';
 
 const NONE = '–';
 
-/** The summary as the rounds themselves give it, whatever a file says. */
-export function summaryOf(row: RoundsRow): Summary {
-  const agreed = Object.entries(row.checks).flatMap(([name, { agrees }]) =>
-    agrees && !(name in row.missing) ? [name] : [],
-  );
-  return summary(row.rounds, agreed, row.precision);
-}
+const COLUMNS = [
+  'case',
+  'threads',
+  'ms',
+  'ratio',
+  'CPU ratio',
+  'goal',
+  'check',
+  'tokens/s',
+  'of the limit',
+  'rounds',
+] as const;
+
+/** A line's cells; a column that is not named stays empty. */
+type Line = Partial<Record<(typeof COLUMNS)[number], string>>;
 
 export function table(rows: readonly Row[]): string {
-  const out = new Table({
-    head: ['case', 'threads', 'ms', 'ratio', 'CPU ratio', 'goal', 'check', 'tokens/s', 'of the limit', 'rounds'],
-    style: { head: [], border: [] },
-  });
-  for (const row of rows) {
-    if (row.kind === 'rounds') out.push(...roundsLines(row));
-    else if (row.kind === 'figures') out.push(...figuresLines(row));
-    else out.push(...curveLines(row));
-  }
+  const out = new Table({ head: [...COLUMNS], style: { head: [], border: [] } });
+  for (const line of rows.flatMap(linesOf)) out.push(COLUMNS.map((column) => line[column] ?? ''));
   return out.toString();
 }
 
-function roundsLines(row: RoundsRow): string[][] {
+function linesOf(row: Row): Line[] {
+  if (row.kind === 'rounds') return roundsLines(row);
+  return row.kind === 'figures' ? figuresLines(row) : curveLines(row);
+}
+
+function roundsLines(row: RoundsRow): Line[] {
   const found = summaryOf(row);
   const { goals, rounds, checks, missing } = row;
   const busy = found.busy_rounds > 0 ? `, ${found.busy_rounds} busy` : '';
-  const lines = [
-    [
-      row.name,
-      String(row.threads),
-      milliseconds(found.ours_ms),
-      '',
-      '',
-      limitGoal(goals),
-      '',
-      found.tokens_per_second && rounds[0]?.work.tokens ? found.tokens_per_second.median.toFixed(0) : NONE,
-      limit(found),
-      `${rounds.length}${busy}`,
-    ],
-  ];
-  for (const peer of new Set([...Object.keys(found.peers), ...Object.keys(missing)])) {
+  const ours: Line = {
+    case: row.name,
+    threads: String(row.threads),
+    ms: milliseconds(found.ours_ms),
+    goal: limitGoal(goals),
+    'tokens/s': found.tokens_per_second && rounds[0]?.work.tokens ? found.tokens_per_second.median.toFixed(0) : NONE,
+    'of the limit': limit(found),
+    rounds: `${rounds.length}${busy}`,
+  };
+  const names = new Set([...Object.keys(found.peers), ...Object.keys(missing)]);
+  const peers = [...names].map((peer): Line => {
     const { ms, ratio: times, cpu_ratio } = found.peers[peer] ?? {};
     const goal = goals.ratio?.[peer];
     const met = goal !== undefined && times ? (times.median >= goal ? ' ✓' : ' missed') : '';
     const why = missing[peer];
-    lines.push([
-      `  ${peer}`,
-      '',
-      milliseconds(ms),
-      ratio(times),
-      ratio(cpu_ratio),
-      goal === undefined ? '' : `${goal}×${met}`,
-      why === undefined ? said(checks[peer]) : `no ratio: ${why.slice(0, 60)}`,
-      '',
-      '',
-      '',
-    ]);
-  }
-  return lines;
+    return {
+      case: `  ${peer}`,
+      ms: milliseconds(ms),
+      ratio: ratio(times),
+      'CPU ratio': ratio(cpu_ratio),
+      goal: goal === undefined ? '' : `${goal}×${met}`,
+      check: why === undefined ? said(checks[peer]) : `no ratio: ${why.slice(0, 60)}`,
+    };
+  });
+  return [ours, ...peers];
 }
 
-function figuresLines(row: FiguresRow): string[][] {
-  return row.figures.flatMap(({ name, unit, ours, peers, at_most }) => [
-    [
-      `${row.name}: ${name}`,
-      String(row.threads),
-      amount(ours, unit),
-      '',
-      '',
-      at_most === undefined ? '' : `≤ ${amount(at_most, unit)}${ours <= at_most ? ' ✓' : ' missed'}`,
-      '',
-      '',
-      '',
-      '',
-    ],
-    ...Object.entries(peers).map(([peer, value]) => [
-      `  ${peer}`,
-      '',
-      amount(value, unit),
-      (value / ours).toFixed(2),
-      '',
-      '',
-      '',
-      '',
-      '',
-      '',
-    ]),
+function figuresLines(row: FiguresRow): Line[] {
+  return row.figures.flatMap(({ name, unit, ours, peers, at_most }): Line[] => [
+    {
+      case: `${row.name}: ${name}`,
+      threads: String(row.threads),
+      ms: amount(ours, unit),
+      goal: at_most === undefined ? '' : `≤ ${amount(at_most, unit)}${ours <= at_most ? ' ✓' : ' missed'}`,
+    },
+    ...Object.entries(peers).map(([peer, value]) => ({
+      case: `  ${peer}`,
+      ms: amount(value, unit),
+      ratio: (value / ours).toFixed(2),
+    })),
   ]);
 }
 
-function curveLines(row: CurveRow): string[][] {
+function curveLines(row: CurveRow): Line[] {
   return row.lines.map(({ name, points }) => {
     const text = points.map(({ x, y }) => `${x}: ${y < 10 ? y.toPrecision(2) : y.toFixed(0)}`).join(', ');
-    return [
-      `${row.name}: ${name}`,
-      String(row.threads),
-      { toString: () => `${row.y.label}: ${text}` }.toString(),
-      '',
-      '',
-      '',
-      '',
-      '',
-      '',
-      '',
-    ];
+    return { case: `${row.name}: ${name}`, threads: String(row.threads), ms: `${row.y.label}: ${text}` };
   });
 }
 

@@ -4,6 +4,8 @@ import { Engine } from '../src/engine/engine.js';
 import type { UpdateBatch } from '../src/engine/types.js';
 import type { Answer, OpenOptions, Ours, Work } from './case.js';
 import { type ModelName, type Span, shapes, trainingFlops } from './model.js';
+import { ofRound } from './rows.js';
+import { timed } from './timed.js';
 
 /** The same optimiser on both sides; no clipping. */
 export const optimizer = {
@@ -38,11 +40,7 @@ export async function openTraining<Row>(
   for (let round = 0; round < rounds; ++round)
     batches.push(await training.rows(round, shapes[training.model].vocab, engine));
   await engine.prepareTraining({ optimizer, activations: 'keep', micro_batch_tokens, max_length });
-  const rowsOf = (round: number): readonly Row[] => {
-    const rows = batches[round];
-    if (rows === undefined) throw new RangeError(`round ${round} of ${rounds}`);
-    return rows;
-  };
+  const rowsOf = (round: number) => ofRound(batches, round);
   return {
     peerLoad: { model, threads, settings: { ...optimizer, ...training.settings } },
     peerRows: rowsOf,
@@ -53,19 +51,16 @@ export async function openTraining<Row>(
       return {
         tokens: spans.reduce((sum, span) => sum + span.tokens, 0),
         flops: trainingFlops(engine.spec, spans, targets),
-        items: rowsOf(round).length,
+        items: rows.length,
       };
     },
     run: async (round): Promise<Answer> => {
       const batch = training.batch(rowsOf(round));
-      const cpu = process.cpuUsage();
-      const start = performance.now();
-      const result = await engine.update(batch, { learning_rate: optimizer.learning_rate, max_grad_norm: null });
-      const seconds = (performance.now() - start) / 1e3;
-      const { user, system } = process.cpuUsage(cpu);
+      const { result, ...times } = await timed(() =>
+        engine.update(batch, { learning_rate: optimizer.learning_rate, max_grad_norm: null }),
+      );
       return {
-        seconds,
-        cpu_seconds: (user + system) / 1e6,
+        ...times,
         checks: { loss: result.loss, grad_norm: result.grad_norm },
         tokens: result.num_tokens,
       };

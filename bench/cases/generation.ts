@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { Engine } from '../../src/engine/engine.js';
 import type { GenerateOptions } from '../../src/engine/types.js';
 import type { Answer, Case, Goals, OpenOptions, Ours, PeerSpec, Work } from '../case.js';
-import { decodeBytes, forwardFlops, type ModelName, shapes } from '../model.js';
+import { cacheBytes, forwardFlops, type ModelName, passBytes, shapes } from '../model.js';
 import { Numbers } from '../rows.js';
 import { peersFolder } from '../setup_peers.js';
+import { timed } from '../timed.js';
 
 export interface Generation {
   model: ModelName;
@@ -28,12 +29,12 @@ export const HF = 'transformers generate';
 export const LLAMA_CPP = 'node-llama-cpp';
 
 const hf: PeerSpec = { name: HF, runtime: 'python', script: 'generate.py', settings: {} };
-const llamaCpp = (): PeerSpec => ({
+const llamaCpp: PeerSpec = {
   name: LLAMA_CPP,
   runtime: 'node',
   script: 'llamacpp.ts',
-  settings: { modules: process.env.GLEANER_BENCH_NODE ?? peersFolder().modules },
-});
+  settings: { modules: peersFolder().modules },
+};
 
 function generationCase(name: string, work: Generation, more: Partial<Case> & { ratio: Goals['ratio'] }): Case {
   const { model, prompts, batch, new_tokens, mean_length } = work;
@@ -46,8 +47,8 @@ function generationCase(name: string, work: Generation, more: Partial<Case> & { 
     kind: 'rounds',
     name: `generate-${name}`,
     group: 'generation',
-    about: `${model}, ${prompts} prompts of 32–128 tokens, ${batch} at once, ${lengths}, temperature 1; tokens/s are new tokens`,
-    peers: mean_length === undefined ? [hf, llamaCpp()] : [hf],
+    about: `${model}, ${prompts === 1 ? 'a prompt of 64 tokens' : `${prompts} prompts of 32–128 tokens`}, ${batch} at once, ${lengths}, temperature 1; tokens/s are new tokens`,
+    peers: mean_length === undefined ? [hf, llamaCpp] : [hf],
     tolerances: { token_logprobs: 1e-4, first_logprobs: 1e-3 },
     goals: ratio ? { ratio } : {},
     budget_seconds: 45,
@@ -88,22 +89,16 @@ export async function openGeneration(work: Generation, options: OpenOptions): Pr
     (sum, { prompt_ids }, i) => sum + (lengths[i] ?? 0) * (prompt_ids.length + (lengths[i] ?? 0) / 2),
     0,
   );
-  const bytes =
-    (total / work.batch) * decodeBytes(engine.spec, 0) + decodeBytes(engine.spec, cached) - decodeBytes(engine.spec, 0);
+  const bytes = (total / work.batch) * passBytes(engine.spec) + cacheBytes(engine.spec, cached);
   return {
     peerLoad: { model, threads: options.threads, settings: {} },
     peerRows: () => ({ batch: work.batch, prompts: prompts.map(({ prompt_ids }) => prompt_ids), lengths, check }),
     work: (): Work => ({ tokens: total, flops: forwardFlops(engine.spec, spans, total), bytes, items: work.prompts }),
     run: async (): Promise<Answer> => {
-      const cpu = process.cpuUsage();
-      const start = performance.now();
-      const answers = await engine.generate(prompts, settings);
-      const seconds = (performance.now() - start) / 1e3;
-      const { user, system } = process.cpuUsage(cpu);
-      const token_logprobs = answers.slice(0, CHECKED_ROWS).flatMap(({ full_logprobs }) => [...full_logprobs]);
+      const { result, ...times } = await timed(() => engine.generate(prompts, settings));
+      const token_logprobs = result.slice(0, CHECKED_ROWS).flatMap(({ full_logprobs }) => [...full_logprobs]);
       return {
-        seconds,
-        cpu_seconds: (user + system) / 1e6,
+        ...times,
         checks: { token_logprobs, first_logprobs: token_logprobs.slice(0, FIRST) },
         tokens: spans.reduce((sum, { tokens }) => sum + tokens, 0),
       };

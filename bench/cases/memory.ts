@@ -1,7 +1,7 @@
 // The most memory that a fresh process holds through three SFT steps, and what is installed on disk.
 
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { lstat, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,8 +10,8 @@ import { z } from 'zod';
 import type { FiguresCase } from '../case.js';
 import { shapes } from '../model.js';
 import { Peer } from '../peer.js';
-import { Numbers } from '../rows.js';
 import { optimizer } from '../training.js';
+import { sftRows } from './sft.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -26,26 +26,14 @@ export const memory: FiguresCase = {
   quick: true,
   measure: async ({ threads, folder, python, model: modelFolder }) => {
     const model = await modelFolder('14m');
-    const steps = Array.from({ length: STEPS }, (_, step) => {
-      const numbers = new Numbers(1, step);
-      return Array.from({ length: 8 }, (_, i) => ({
-        id: `${step}.${i}`,
-        prompt_ids: numbers.ids(128, shapes['14m'].vocab),
-        response_ids: numbers.ids(128, shapes['14m'].vocab),
-      }));
-    });
+    const steps = Array.from({ length: STEPS }, (_, step) => sftRows(step, shapes['14m'].vocab));
     const request = join(folder, 'request.json');
-    // What is installed is compiled: running from the sources would charge a compiler's memory to gleaner.
-    const compiled = join(root, 'dist/engine/engine.js');
-    const engine = existsSync(compiled) ? compiled : join(root, 'src/engine/engine.ts');
+    // What is installed is the bundle: running from the sources would charge a compiler's memory to gleaner.
+    const engine = join(root, 'dist/index.js');
     const limits = { micro_batch_tokens: 2048, max_length: 256 };
     await writeFile(request, JSON.stringify({ engine, model, threads, optimizer, steps, ...limits }));
     const child = fileURLToPath(new URL('../memory_child.mjs', import.meta.url));
-    const { stdout } = await run(process.execPath, [
-      ...(existsSync(compiled) ? [] : ['--import', 'tsx']),
-      child,
-      request,
-    ]);
+    const { stdout } = await run(process.execPath, [child, request]);
     const ours = said.parse(JSON.parse(stdout));
     const peers: Record<string, number> = {};
     if (python !== undefined) {

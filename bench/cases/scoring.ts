@@ -3,7 +3,8 @@
 import { Engine } from '../../src/engine/engine.js';
 import type { Answer, Case, OpenOptions, Ours, Work } from '../case.js';
 import { forwardFlops, type ModelName, shapes } from '../model.js';
-import { Numbers } from '../rows.js';
+import { Numbers, ofRound } from '../rows.js';
+import { timed } from '../timed.js';
 
 const SEED = 4;
 const CONTEXT = 80;
@@ -53,11 +54,6 @@ async function openScoring(
       ),
     );
   });
-  const rowsOf = (round: number): Row[] => {
-    const rows = all[round];
-    if (!rows) throw new RangeError(`round ${round} of ${rounds}`);
-    return rows;
-  };
   // A choice's last token is predicted, but predicts nothing.
   const inputs = CONTEXT + CHOICES * (CHOICE - 1);
   const spans = Array.from({ length: questions }, () => [
@@ -66,22 +62,18 @@ async function openScoring(
   ]).flat();
   return {
     peerLoad: { model: folder, threads, settings: {} },
-    peerRows: rowsOf,
+    peerRows: (round) => ofRound(all, round),
     work: (): Work => ({
       tokens: questions * inputs,
       items: questions * CHOICES,
       flops: forwardFlops(engine.spec, spans, questions * CHOICES * CHOICE),
     }),
     run: async (round): Promise<Answer> => {
-      const cpu = process.cpuUsage();
-      const start = performance.now();
-      const scored = await engine.score(rowsOf(round));
-      const seconds = (performance.now() - start) / 1e3;
-      const { user, system } = process.cpuUsage(cpu);
+      const rows = ofRound(all, round);
+      const { result, ...times } = await timed(() => engine.score(rows));
       return {
-        seconds,
-        cpu_seconds: (user + system) / 1e6,
-        checks: { scores: scored.map(({ logprob }) => logprob) },
+        ...times,
+        checks: { scores: result.map(({ logprob }) => logprob) },
         tokens: questions * inputs,
       };
     },

@@ -22,6 +22,15 @@ const peers: readonly PeerSpec[] = [
   { name: COMPILED, runtime: 'python', script: 'sft.py', settings: { compile: true }, threads: [2], quick: false },
 ];
 
+export function sftRows(round: number, vocab: number): Row[] {
+  const numbers = new Numbers(SEED, round);
+  return Array.from({ length: 8 }, (_, i) => ({
+    id: `${round}.${i}`,
+    prompt_ids: numbers.ids(128, vocab),
+    response_ids: numbers.ids(128, vocab),
+  }));
+}
+
 function sftCase(model: ModelName, ratio: number, more: Pick<Goals, 'share_of_peak'>): Case {
   return {
     kind: 'rounds',
@@ -39,14 +48,7 @@ function sftCase(model: ModelName, ratio: number, more: Pick<Goals, 'share_of_pe
           micro_batch_tokens: 2048,
           max_length: 256,
           settings: {},
-          rows: async (round, vocab) => {
-            const numbers = new Numbers(SEED, round);
-            return Array.from({ length: 8 }, (_, i) => ({
-              id: `${round}.${i}`,
-              prompt_ids: numbers.ids(128, vocab),
-              response_ids: numbers.ids(128, vocab),
-            }));
-          },
+          rows: async (round, vocab) => sftRows(round, vocab),
           batch: (rows) => ({ objective: { name: 'sft' }, rows }),
           // A row's last token is predicted, but predicts nothing.
           spans: (row) => [{ tokens: row.prompt_ids.length + row.response_ids.length - 1, before: 0 }],

@@ -10,17 +10,9 @@ import tempfile
 import torch
 from datasets import Dataset
 from peer import gradient_norm, serve
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
-
-
-def words(vocab):
-    """A tokenizer of one word an id: DPOTrainer wants one; rows come as ids."""
-    names = {"<eos>": 0, "<pad>": 1} | {f"w{i}": i for i in range(2, vocab)}
-    tokenizer = Tokenizer(models.WordLevel(names, unk_token="<eos>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>", bos_token="<eos>")
+from word_ids import word_tokenizer
 
 
 class Dpo:
@@ -57,7 +49,7 @@ class Dpo:
             model=policy,
             args=config,
             train_dataset=Dataset.from_list([row] * 4),
-            processing_class=words(policy.config.vocab_size),
+            processing_class=word_tokenizer(policy.config.vocab_size),
         )
         self.trainer.current_gradient_accumulation_steps = 1
         self.trainer.create_optimizer()

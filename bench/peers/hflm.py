@@ -31,28 +31,25 @@ for name, members in STAND_INS.items():
 
 from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
-from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: E402
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+from word_ids import text_of, word_tokenizer  # noqa: E402
 
 
 class Hflm:
     def __init__(self, model, threads, settings):
         torch.set_num_threads(threads)
         model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-        # One word an id: what is scored are the bench's ids.
-        # Special tokens are searched for inside words: no word may contain one.
-        words = {f"w{i}": i for i in range(2, model.config.vocab_size)} | {"<eos>": 0, "<pad>": 1}
-        tokenizer = Tokenizer(models.WordLevel(words, unk_token="<eos>"))
-        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>", bos_token="<eos>")
         self.lm = HFLM(
-            pretrained=model, tokenizer=fast, batch_size=settings["batch_size"], device="cpu", max_length=512
+            pretrained=model,
+            tokenizer=word_tokenizer(model.config.vocab_size),
+            batch_size=settings["batch_size"],
+            device="cpu",
+            max_length=512,
         )
 
     def prepare(self, rows):
-        text = lambda ids: " ".join(f"w{i}" for i in ids)  # noqa: E731
         return [
-            Instance("loglikelihood", {}, (text(row["prompt_ids"]), " " + text(row["response_ids"])), i)
+            Instance("loglikelihood", {}, (text_of(row["prompt_ids"]), " " + text_of(row["response_ids"])), i)
             for i, row in enumerate(rows)
         ]
 

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { readSafetensors } from '../../src/models/safetensors.js';
 import { ggufFile } from '../gguf.js';
 import { ggufOfModel } from '../gguf_model.js';
+import { timed } from '../timed.js';
 
 const config = z.object({
   model_type: z.string(),
@@ -94,20 +95,18 @@ async function step(rows: Rows) {
   const one = await context(rows); // as long as a server lives: not in the clock
   try {
     const sequences = rows.prompts.map(() => one.getSequence());
-    const cpu = process.cpuUsage();
-    const start = performance.now();
-    await Promise.all(
-      rows.prompts.map(async (prompt, i) => {
-        let left = rows.lengths[i] ?? 0;
-        for await (const _ of sequences[i]?.evaluate(prompt, SAMPLING) ?? []) if (--left <= 0) break;
-        if (left > 0) throw new Error(`sequence ${i} ended ${left} tokens early`);
-      }),
+    const { seconds, cpu_seconds } = await timed(() =>
+      Promise.all(
+        rows.prompts.map(async (prompt, i) => {
+          let left = rows.lengths[i] ?? 0;
+          for await (const _ of sequences[i]?.evaluate(prompt, SAMPLING) ?? []) if (--left <= 0) break;
+          if (left > 0) throw new Error(`sequence ${i} ended ${left} tokens early`);
+        }),
+      ),
     );
-    const seconds = (performance.now() - start) / 1e3;
-    const { user, system } = process.cpuUsage(cpu);
     checked ??= await logprobs(rows);
     const tokens = [...rows.prompts.map((prompt) => prompt.length), ...rows.lengths].reduce((a, b) => a + b, 0);
-    return { seconds, cpu_seconds: (user + system) / 1e6, checks: { first_logprobs: checked }, tokens };
+    return { seconds, cpu_seconds, checks: { first_logprobs: checked }, tokens };
   } finally {
     await one.dispose();
   }
