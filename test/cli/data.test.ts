@@ -104,7 +104,7 @@ suite('gleaner data import', (test) => {
     assert.equal(stopped.code, 130, stopped.stderr);
     assert.match(stopped.stderr, /interrupted/);
     assert.ok(existsSync(journal));
-    const killed = await gleaner(args('broken'), { signal: 'SIGKILL', when: journal, delay: 1500 });
+    const killed = await gleaner(args('broken'), { signal: 'SIGKILL', when: journal, delay: 700 });
     const last = await gleaner(args('broken'));
     assert.equal(last.code, 0, last.stderr);
     if (killed.signal === 'SIGKILL') assert.match(last.stderr, /going on behind row \d+ of an import/);
